@@ -1,0 +1,1 @@
+"""Filmstrip: an uploaded video becomes image sprites, an index of them, and a notification."""

@@ -1,0 +1,110 @@
+"""What the core needs from outside, as Protocols. Adapters live in db/, storage/, engines/, invokers/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from lib.tasks import Task
+
+Row = Mapping[str, Any]
+ByteRange = tuple[int, int]
+"""First byte and the byte after the last: (0, 10) is ten bytes."""
+
+
+class Clock(Protocol):
+    """The one source of time, in UNIX seconds."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Session(Protocol):
+    """One transaction. Queries are named in db/sql/queries.sql; parameters go by name."""
+
+    def all(self, query: str, **parameters: Any) -> list[Row]: ...
+
+    def one(self, query: str, **parameters: Any) -> Row | None: ...
+
+    def run(self, query: str, **parameters: Any) -> int:
+        """Rows touched."""
+        ...
+
+
+class Database(Protocol):
+    def transaction(self) -> AbstractContextManager[Session]:
+        """A short-lived connection and one transaction on it; commits at the end, rolls back on an error.
+
+        Raises DatabaseUnavailable (a retry helps) when there is no connection to be had.
+        """
+        ...
+
+    def migrate(self) -> list[str]:
+        """Applies what is missing of db/sql/migrations/, in order; gives the names applied."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    key: str
+    size: int  # bytes
+    etag: str  # without quotes
+    modified: float  # UNIX seconds
+
+
+class Storage(Protocol):
+    """A bucket. Raises ObjectNotFound, ObjectChanged, KeyRefused, StorageRefused, StorageUnavailable."""
+
+    bucket: str
+
+    def head(self, key: str) -> StoredObject: ...
+
+    def read(self, key: str, ranges: Sequence[ByteRange], *, etag: str | None = None) -> list[bytes]:
+        """The bytes of each range, in order. With `etag`, ObjectChanged if the object is another by now."""
+        ...
+
+    def get(self, key: str) -> bytes: ...
+
+    def put(self, key: str, data: bytes, *, content_type: str, cache_control: str) -> None:
+        """Writes the whole object or nothing."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Deletes the object; that it is gone already is success."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredObject]: ...
+
+    def presign(self, key: str, *, seconds: int) -> str:
+        """A URL that anyone may GET for so long."""
+        ...
+
+
+class Invoker(Protocol):
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> None:
+        """Starts a function and does not wait for it. Raises InvocationFailed, Throttled (429, 432)."""
+        ...
+
+
+class Engine(Protocol):
+    """Who makes the pictures."""
+
+    def start(self, task: Task) -> None:
+        """Sets the capture going. Raises Throttled, InvocationFailed; the timer tries again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    retry_after: float | None  # seconds, from Retry-After
+
+
+class Sender(Protocol):
+    def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One POST. Raises AddressRefused, SendFailed; an answer of any status is returned."""
+        ...
