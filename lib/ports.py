@@ -23,6 +23,22 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+class Chance(Protocol):
+    """The one source of randomness."""
+
+    def hex(self) -> str:
+        """32 hexadecimal digits that cannot be guessed."""
+        ...
+
+    def decimal(self) -> str:
+        """A new `fileId`."""
+        ...
+
+    def jitter(self) -> float:
+        """A factor around 1."""
+        ...
+
+
 class Session(Protocol):
     """One transaction. Queries are named in db/sql/queries.sql; parameters go by name."""
 
