@@ -39,7 +39,7 @@ class Deliveries:
         chance: Chance,
         *,
         callback_url: str,
-        keys: webhooks.Keyring,
+        keys: webhooks.Keyring | None,
     ) -> None:
         self._database = database
         self._sender = sender
@@ -71,7 +71,7 @@ class Deliveries:
         if delivery is None or event is None:
             return "not due"
         body = event["body"].encode()
-        headers = webhooks.sign(self._keys, message_id=event_id, body=body, now=now)
+        headers = self._headers(event_id, body, now)
         answer, reason = None, ""
         try:
             answer = self._sender.send(self._callback_url, body, headers)
@@ -102,6 +102,11 @@ class Deliveries:
         )
         return state
 
+    def _headers(self, event_id: str, body: bytes, now: float) -> dict[str, str]:
+        if self._keys is None:
+            return {webhooks.ID: event_id, webhooks.TIMESTAMP: str(int(now))}
+        return webhooks.sign(self._keys, message_id=event_id, body=body, now=now)
+
     def _next(self, attempt: int, answer: Answer | None) -> tuple[str, float | None]:
         if answer is not None and 200 <= answer.status < 300:
             return "delivered", None
@@ -112,11 +117,12 @@ class Deliveries:
             delay = max(delay, answer.retry_after)
         return "due", self._clock.now() + delay
 
-    def send_due(self, limit: int = MANY) -> int:
-        """Tries what is due, oldest first; gives how many tries were made."""
+    def due(self, limit: int = MANY) -> list[str]:
+        """Ids of events to send now, oldest first."""
         with self._database.transaction() as session:
-            due = session.all("due_deliveries", now=self._clock.now(), limit=limit)
-        return sum(self.send(row["event_id"]) != "not due" for row in due)
+            return [
+                row["event_id"] for row in session.all("due_deliveries", now=self._clock.now(), limit=limit)
+            ]
 
     def pull(self, *, limit: int = 16, visible_after: float = 30.0) -> list[Row]:
         """Events nobody confirmed yet, each with a `pull_handle`; hidden from other pulls for a while."""

@@ -1,23 +1,23 @@
 """Every error Filmstrip raises, as one tree. A docstring is the message; its fields are attributes.
 
-    FilmstripError
-    ├── ConfigurationError        a setting is missing or wrong
-    ├── Invalid                   a message from outside is not what it should be
-    ├── MediaError                the video is the reason; each has the outcome it ends the task with
-    │   ├── NoVideo  TooShort  Corrupt  Unsupported  TooLarge  Gone  TimedOut
-    ├── StorageError
-    │   ├── ObjectNotFound  ObjectChanged  KeyRefused  StorageRefused
-    │   └── StorageUnavailable    (a retry helps)
-    ├── DatabaseUnavailable       (a retry helps)
-    ├── InvocationFailed          (a retry helps)
-    │   └── Throttled
-    ├── TaskNotFound
-    ├── AttemptSuperseded         this attempt is no longer the current one
-    ├── AddressRefused            the guard does not let us call that address
-    ├── SendFailed                a callback was not taken
-    └── BadSignature
-        ├── SignatureExpired
-        └── UnknownKey
+FilmstripError
+├── ConfigurationError        a setting is missing or wrong
+├── Invalid                   a message from outside is not what it should be
+├── MediaError                the video is the reason; each has the outcome it ends the task with
+│   ├── NoVideo  TooShort  Corrupt  Unsupported  TooLarge  Gone  TimedOut
+├── StorageError
+│   ├── ObjectNotFound  ObjectChanged  KeyRefused  StorageRefused
+│   └── StorageUnavailable    (a retry helps)
+├── DatabaseUnavailable       (a retry helps)
+├── InvocationFailed          (a retry helps)
+│   └── Throttled
+├── TaskNotFound
+├── AttemptSuperseded         this attempt is no longer the current one
+├── AddressRefused            the guard does not let us call that address
+├── SendFailed                a callback was not taken
+└── BadSignature
+    ├── SignatureExpired
+    └── UnknownKey
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One JSON line per outcome on standard output, where SCF collects it.
 
-    {"time": "2026-01-01T00:00:00.000Z", "level": "info", "outcome": "task.complete", "request": "...", ...}
+{"time": "2026-01-01T00:00:00.000Z", "level": "info", "outcome": "task.complete", "request": "...", ...}
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ ATTEMPTS = 3
 START_GRACE = 60.0
 """Seconds until the timer starts a task whose invocation never arrived."""
 
+SWEEP_LEASE = 600.0
 RETRY_AFTER = (20.0, 120.0)
 """Seconds before the second and the third attempt."""
 
@@ -126,7 +127,15 @@ class Tasks:
             return self._opened(session, row) if row is not None else None
 
     def _insert(
-        self, session: Session, origin: str, bucket: str, key: str, etag: str, size: int, definition: int, engine: str
+        self,
+        session: Session,
+        origin: str,
+        bucket: str,
+        key: str,
+        etag: str,
+        size: int,
+        definition: int,
+        engine: str,
     ) -> Row | None:
         now = self._clock.now()
         session.run("add_media", file_id=self._chance.decimal(), bucket=bucket, key=key, now=now)
@@ -176,7 +185,9 @@ class Tasks:
             if self._free_places(session) <= 0:
                 session.run("postpone_task", id=task_id, due_at=now)
                 return NotClaimed("no free place")
-            claimed = session.one("claim_task", id=task_id, now=now, until=now + self._lease, attempts=ATTEMPTS)
+            claimed = session.one(
+                "claim_task", id=task_id, now=now, until=now + self._lease, attempts=ATTEMPTS
+            )
             if claimed is None:
                 return NotClaimed("leased")
             session.run("add_attempt", task_id=task_id, attempt=claimed["attempt"], now=now)
@@ -213,7 +224,9 @@ class Tasks:
             self.plan_sweep(session, task, at=sweep_at)
             return event_id
 
-    def fail(self, task: Task, failure: Failure, *, bytes_read: int = 0, sweep_at: float | None = None) -> str:
+    def fail(
+        self, task: Task, failure: Failure, *, bytes_read: int = 0, sweep_at: float | None = None
+    ) -> str:
         """Ends the task by the name of its failure; gives the event's id. Raises AttemptSuperseded."""
         data = {
             "status": failure.status,
@@ -270,11 +283,15 @@ class Tasks:
         """
         if task.attempt >= ATTEMPTS:
             return self.fail(
-                task, Failure.of(TimedOut(reason=f"{ATTEMPTS} attempts failed: {reason}")), bytes_read=bytes_read
+                task,
+                Failure.of(TimedOut(reason=f"{ATTEMPTS} attempts failed: {reason}")),
+                bytes_read=bytes_read,
             )
         due_at = self._clock.now() + RETRY_AFTER[task.attempt - 1] * self._chance.jitter()
         with self._database.transaction() as session:
-            if not session.one("release_task", id=task.id, attempt=task.attempt, reason=reason, due_at=due_at):
+            if not session.one(
+                "release_task", id=task.id, attempt=task.attempt, reason=reason, due_at=due_at
+            ):
                 raise AttemptSuperseded(task_id=task.id, attempt=task.attempt)
             self._end_attempt(session, task, "retry", reason, bytes_read)
         return None
@@ -289,8 +306,39 @@ class Tasks:
             rows = session.all("take_due", now=now, later=now + START_GRACE, limit=free)
             return [Task.of(row) for row in rows]
 
+    def take_sweeps(self, limit: int) -> list[Row]:
+        """Published folders to look at now, as {file_id, definition, due_at, bucket, key}."""
+        with self._database.transaction() as session:
+            now = self._clock.now()
+            rows = session.all("take_sweeps", now=now, later=now + SWEEP_LEASE, limit=limit)
+            media = {row["file_id"]: session.one("media_by_id", file_id=row["file_id"]) for row in rows}
+            return [{**(media[row["file_id"]] or {}), **row} for row in rows]
+
+    def end_sweep(self, sweep: Row) -> None:
+        with self._database.transaction() as session:
+            session.run(
+                "end_sweep", file_id=sweep["file_id"], definition=sweep["definition"], due_at=sweep["due_at"]
+            )
+
     def plan_sweep(self, session: Session, task: Task, *, at: float) -> None:
         session.run("plan_sweep", file_id=task.file_id, definition=task.definition, due_at=at)
+
+    def restore(
+        self, *, bucket: str, key: str, etag: str, size: int, definition: int, engine: str
+    ) -> Task | None:
+        """A task for the version that is in the bucket but has no pictures; None where one is on its way or failed.
+
+        Its event was lost, or the version was replaced, lost its pictures, and was uploaded again.
+        """
+        with self._database.transaction() as session:
+            row = self._insert(session, "upload", bucket, key, etag, size, definition, engine)
+            if row is None:
+                row = session.one("upload_task", bucket=bucket, key=key, etag=etag, definition=definition)
+                if row is None or row["outcome"] not in ("complete", "partial", "gone"):
+                    return None
+                session.run("forget_attempts", task_id=row["id"])
+                row = session.one("reopen_task", id=row["id"], now=self._clock.now())
+        return Task.of(row) if row else None
 
     def reopen(self, task_id: str) -> Task:
         """Starts a finished task anew, with all its attempts before it; a running one stays as it is.

@@ -1,0 +1,1 @@
+"""One module per function: translate the event, make one call, answer."""

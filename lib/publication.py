@@ -1,0 +1,174 @@
+"""Where a sprite is published, and how it changes whole.
+
+One folder per key and definition, `<output prefix><key>/<definition>/`:
+
+    sprite_<first 12 of the ETag>_<n>.jpg    a sheet; never changes
+    sprite_<first 12 of the ETag>.json       the manifest of that version; never changes, written after its sheets
+    thumbnails.vtt, manifest.json            the newest upload's; stable names, written last
+
+Writing the last two is `point`: it asks the bucket which version of the video is there *now* and copies that
+version's manifest, again if the answer changed meanwhile. Whoever points last, even a straggler, points right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from lib.errors import Gone, ObjectNotFound
+from lib.ports import Storage, StoredObject
+from lib.sprites import Definition, Manifest
+from lib.sprites.documents import webvtt
+
+if TYPE_CHECKING:
+    from lib.sprites.sheets import Sheet
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+NO_CACHE = "no-cache"
+KEY_BYTES = 850
+"""The longest key COS takes."""
+
+_ROOM = 64
+"""Bytes kept free behind the folder for the names in it."""
+
+_POINT_TRIES = 8
+
+
+def folder(output_prefix: str, key: str, definition: int) -> str:
+    """Where the sprite of a key goes.
+
+    A key too long for that is cut (at a character) and ends in `~` and the first 32 hexadecimal digits of its SHA-256.
+    """
+    end = f"/{definition}/"
+    room = KEY_BYTES - _ROOM - len(f"{output_prefix}{end}".encode())
+    if len(key.encode()) > room:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        key = key.encode()[: room - 33].decode(errors="ignore") + "~" + digest
+    return f"{output_prefix}{key}{end}"
+
+
+class Publication:
+    """The published sprite of one key and definition."""
+
+    def __init__(
+        self, storage: Storage, *, output_prefix: str, public_base_url: str, key: str, definition: Definition
+    ) -> None:
+        self._storage = storage
+        self._base = public_base_url.rstrip("/")
+        self._key = key
+        self._definition = definition
+        self.folder = folder(output_prefix, key, definition.number)
+
+    def source(self) -> StoredObject:
+        """The video as it is now. Raises Gone."""
+        try:
+            return self._storage.head(self._key)
+        except ObjectNotFound as error:
+            raise Gone(reason="the video was deleted before its sprite was made") from error
+
+    def sheet_name(self, etag: str, number: int) -> str:
+        return f"{_stem(etag)}_{number}.{self._definition.format}"
+
+    def put_sheet(self, sheet: Sheet) -> None:
+        self._storage.put(
+            self.folder + sheet.name, sheet.data, content_type=sheet.content_type, cache_control=IMMUTABLE
+        )
+
+    def put_manifest(self, manifest: Manifest) -> None:
+        """After all its sheets: from here on the version is finished and is never captured again."""
+        self._put_json(f"{_stem(manifest.source.etag or '')}.json", manifest, IMMUTABLE)
+
+    def finished(self, etag: str) -> Manifest | None:
+        """The manifest of a version captured before, if it was made with the definition as it is now."""
+        manifest = self._read(f"{_stem(etag)}.json")
+        if (
+            manifest is None
+            or manifest.source.etag != etag
+            or manifest.definition != self._definition.to_dict()
+        ):
+            return None
+        return manifest
+
+    def point(self) -> str:
+        """Lets the stable names show the version of the video that is in the bucket now; gives its ETag.
+
+        A version that is not captured yet is left to its own attempt. Raises Gone.
+        """
+        for _ in range(_POINT_TRIES):
+            etag = self.source().etag
+            manifest = self.finished(etag)
+            if manifest is None:
+                return etag
+            vtt = webvtt.render(manifest).encode()
+            self._storage.put(
+                self.folder + manifest.documents["vtt"],
+                vtt,
+                content_type="text/vtt; charset=utf-8",
+                cache_control=NO_CACHE,
+            )
+            self._put_json("manifest.json", manifest, NO_CACHE)
+            if self.source().etag == etag:
+                return etag
+        return etag
+
+    def discard(self, etag: str) -> None:
+        """Removes the sheets of a version that will never be shown."""
+        for stored in list(self._storage.list(self.folder)):
+            if self._belongs(stored, etag):
+                self._storage.delete(stored.key)
+
+    def sweep(self, *, older_than: float) -> str | None:
+        """Points, then removes what no longer belongs: sheets of other versions that were written long enough ago.
+
+        Gives the ETag of the video if its pictures are missing, "" if all is well; None if the video is gone, and its
+        sprite with it.
+        """
+        try:
+            etag = self.point()
+        except Gone:
+            for stored in list(self._storage.list(self.folder)):
+                self._storage.delete(stored.key)
+            return None
+        for stored in list(self._storage.list(f"{self.folder}sprite_")):
+            if not self._belongs(stored, etag) and stored.modified < older_than:
+                self._storage.delete(stored.key)
+        return "" if self.finished(etag) is not None else etag
+
+    def result(self, manifest: Manifest) -> dict[str, object]:
+        """What events and queries tell of the sprite (VOD API 2.0, CreateImageSpriteComplete)."""
+        return {
+            "totalCount": len(manifest.tiles),
+            "imageSpriteUrl": [self._url(sheet.name) for sheet in manifest.sheets],
+            "webVttUrl": self._url(manifest.documents["vtt"]),
+            "width": manifest.tiles[0].width,
+            "height": manifest.tiles[0].height,
+            "coverage": manifest.coverage,
+            "folder": self.folder,
+        }
+
+    def _belongs(self, stored: StoredObject, etag: str) -> bool:
+        return stored.key.startswith((f"{self.folder}{_stem(etag)}_", f"{self.folder}{_stem(etag)}."))
+
+    def _url(self, name: str) -> str:
+        return f"{self._base}/{quote(self.folder + name, safe='/~')}"
+
+    def _read(self, name: str) -> Manifest | None:
+        try:
+            return Manifest.from_json(self._storage.get(self.folder + name).decode())
+        except ObjectNotFound:
+            return None
+
+    def _put_json(self, name: str, manifest: Manifest, cache_control: str) -> None:
+        data = manifest.to_json().encode()
+        self._storage.put(
+            self.folder + name,
+            data,
+            content_type="application/json; charset=utf-8",
+            cache_control=cache_control,
+        )
+
+
+def _stem(etag: str) -> str:
+    return "sprite_" + re.sub(r"[^0-9A-Za-z]", "", etag)[:12]

@@ -1,0 +1,162 @@
+"""From an uploaded object to its task: which uploads get sprites, and one task for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lib import log
+from lib.errors import FilmstripError, Invalid, InvocationFailed, ObjectNotFound
+from lib.ports import Engine, Storage
+from lib.tasks import Tasks
+from lib.validation.cos import CosRecord
+
+What = Literal["opened", "known", "ignored", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one record."""
+
+    what: What
+    key: str = ""
+    task: str = ""
+    reason: str = ""
+    error: FilmstripError | None = None
+
+
+class Intake(list[Taken]):
+    """What became of each record of an event."""
+
+    def raise_if_retry_helps(self) -> None:
+        """SCF can only repeat the whole event: what is done already will change nothing then."""
+        for taken in self:
+            if taken.error is not None and taken.error.retry_helps:
+                raise taken.error
+
+    def summary(self) -> list[dict[str, str]]:
+        """For the log of the platform; nobody else reads it."""
+        return [
+            {"what": taken.what, "key": taken.key, "task": taken.task, "reason": taken.reason}
+            for taken in self
+        ]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which objects are uploads that get sprites."""
+
+    bucket: str
+    watch_prefix: str
+    output_prefix: str
+    suffixes: Sequence[str]  # lower case, with the dot
+
+    def refuse(self, key: str) -> str:
+        """Why the object gets none; "" if it does."""
+        if key.startswith(self.output_prefix):
+            return f"it lies under the output prefix {self.output_prefix!r}"
+        if not key.startswith(self.watch_prefix):
+            return f"it lies outside the watched prefix {self.watch_prefix!r}"
+        if key.endswith("/"):
+            return "it is a folder"
+        if not key.lower().endswith(tuple(self.suffixes)):
+            return "its suffix is not one of VIDEO_SUFFIXES"
+        return ""
+
+    def wants(self, key: str) -> bool:
+        return not self.refuse(key)
+
+
+class Uploads:
+    def __init__(
+        self,
+        tasks: Tasks,
+        storage: Callable[[], Storage],
+        engine: Engine,
+        *,
+        rules: Rules,
+        definitions: Sequence[int],
+        engine_name: str,
+    ) -> None:
+        self._tasks = tasks
+        self._storage = storage
+        self._engine = engine
+        self._rules = rules
+        self._definitions = definitions
+        self._engine_name = engine_name
+
+    def take(self, records: Iterable[CosRecord | Invalid]) -> Intake:
+        """Each record for itself: one that fails does not hold up the others."""
+        intake = Intake()
+        for record in records:
+            for taken in self._take(record):
+                intake.append(taken)
+                _tell(taken)
+        return intake
+
+    def _take(self, record: CosRecord | Invalid) -> list[Taken]:
+        if isinstance(record, Invalid):
+            return [Taken("refused", reason=str(record), error=record)]
+        if record.bucket != self._rules.bucket:
+            problem = (
+                f"{record.bucket!r} is not the bucket of this deployment; BUCKET is {self._rules.bucket!r}"
+            )
+            return [Taken("refused", record.key, reason=problem)]
+        if not record.action.startswith("ObjectCreated"):
+            return [Taken("ignored", record.key, reason=f"{record.action} is not an upload")]
+        if reason := self._rules.refuse(record.key):
+            return [Taken("ignored", record.key, reason=reason)]
+        if problem := bad_key(record.key):
+            return [Taken("refused", record.key, reason=problem)]
+        return [self._open(record, definition) for definition in self._definitions]
+
+    def _open(self, record: CosRecord, definition: int) -> Taken:
+        try:
+            opened = self._tasks.open_upload(
+                bucket=record.bucket,
+                key=record.key,
+                etag=record.etag or self._find_etag(record),
+                size=record.size,
+                definition=definition,
+                engine=self._engine_name,
+            )
+        except FilmstripError as error:
+            return Taken("failed", record.key, reason=str(error), error=error)
+        if not opened.new:
+            return Taken("known", record.key, opened.task.id, reason="this version has its task already")
+        if opened.start:
+            try:
+                self._engine.start(opened.task)
+            except InvocationFailed as error:
+                # The task is recorded: the timer starts it.
+                return Taken(
+                    "opened", record.key, opened.task.id, reason=f"its start is left to the timer: {error}"
+                )
+        return Taken("opened", record.key, opened.task.id)
+
+    def _find_etag(self, record: CosRecord) -> str:
+        """Events of older buckets have no ETag. An object gone by now still gets its task, and its failure event."""
+        try:
+            return self._storage().head(record.key).etag
+        except ObjectNotFound:
+            return f"gone-{record.time}"
+
+
+def bad_key(key: str) -> str:
+    """Why no address can be made of this key; "" if one can."""
+    if any(ord(character) < 32 or ord(character) == 127 for character in key):
+        return "the key has control characters; rename the object"
+    if any(part in (".", "..") for part in key.split("/")):
+        return "the key has a '.' or '..' segment, which addresses change; rename the object"
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        return "the key is not valid Unicode; rename the object"
+    return ""
+
+
+_LEVELS: dict[What, str] = {"refused": "error", "failed": "error", "ignored": "info"}
+
+
+def _tell(taken: Taken) -> None:
+    facts: dict[str, Any] = {"key": taken.key, "task": taken.task, "reason": taken.reason}
+    log.outcome(f"upload.{taken.what}", level=_LEVELS.get(taken.what, "info"), **facts)

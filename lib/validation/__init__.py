@@ -1,0 +1,1 @@
+"""Every message that may come in, checked before anything believes it."""
