@@ -47,23 +47,21 @@ class HttpSender:
         target = self._guard.resolve(url, seconds=self._timeout)
         cut = threading.Event()
         try:
-            with _connected(target, deadline, cut) as wire:
-                secured = self._secured(wire, target)
+            with _connected(target, deadline, cut) as wire, self._secured(wire, target) as secured:
                 connection = HTTPConnection(target.host, target.port)
                 connection.sock = secured
-                with suppress(
-                    BrokenPipeError
-                ):  # a receiver may answer, and hang up, before it has read it all
+                with suppress(BrokenPipeError):  # a receiver may answer, and hang up, before it has read all
                     connection.request("POST", target.path_and_query, body, _headers(target, headers))
-                response = connection.getresponse()
-                if cut.is_set():
-                    raise TimeoutError
-                answer = Answer(response.status, _retry_after(response.headers))
-                with suppress(OSError, HTTPException):
-                    response.read(BODY_LIMIT)
-                return answer
+                with connection.getresponse() as response:
+                    if cut.is_set():  # the head may end where the connection was cut
+                        raise TimeoutError
+                    answer = Answer(response.status, _retry_after(response.headers))
+                    with suppress(OSError, HTTPException):
+                        response.read(BODY_LIMIT)
+                    return answer
         except (OSError, HTTPException) as error:
-            reason = f"no answer within {self._timeout:g} s" if cut.is_set() else _reason(error)
+            late = cut.is_set() or isinstance(error, TimeoutError)
+            reason = f"no answer within {self._timeout:g} s" if late else _reason(error)
             raise SendFailed(reason=f"{target.authority}: {reason}") from None
 
     def _secured(self, wire: socket.socket, target: Target) -> socket.socket:
