@@ -47,7 +47,7 @@ GLOBAL_UNICAST = ip_network("2000::/3")
 METADATA = words("""
     169.254.0.23 169.254.169.254 169.254.0.0 169.254.255.255 100.100.100.200 fd00:ec2::254 fe80::a9fe:a9fe
     ::ffff:169.254.0.23 ::ffff:169.254.169.254 ::169.254.0.23 64:ff9b::169.254.0.23 64:ff9b:1::a9fe:17
-    2002:a9fe:17:: 2001:0:a9fe:17:: ::ffff:0:169.254.0.23
+    64:ff9b:1:ffff::a9fe:17     2002:a9fe:17:: 2001:0:a9fe:17:: ::ffff:0:169.254.0.23
 """)
 
 
@@ -267,7 +267,8 @@ def test_an_allowed_block_may_be_private_and_http_and_on_any_port():
     assert guard.resolve("http://10.1.255.255/").address == "10.1.255.255"
     assert is_refused(guard, "https://b/")
     # an exception for one answer is none for the other: no plain http to the public one
-    assert is_refused(guard, "http://c/")
+    assert is_refused(guard, "http://c:8443/")
+    assert is_refused(guard, "https://c:9/")
     assert guard.resolve("https://c/").address == "10.1.0.1"
 
 

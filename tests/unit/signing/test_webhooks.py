@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import random
 import time
 from base64 import b64encode
@@ -123,13 +124,49 @@ def test_the_tolerance_holds_to_the_second_in_both_directions():
         verify(headers, BODY, KEYS, now=sent + 6, tolerance=5)
 
 
+def genuine(message_id: str, timestamp: str) -> dict[str, str]:
+    """Headers that somebody with the key has made, whatever they say."""
+    signed_text = f"{message_id}.{timestamp}.".encode() + BODY
+    signature = b64encode(hmac.digest(bytes([2]) * 32, signed_text, "sha256")).decode()
+    return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": f"v1,{signature}"}
+
+
 @pytest.mark.parametrize(
     "spelling",
-    ["{}.0", "{}.999", "{}e0", " {}", "{} ", "{}\n", "+{}", "-{}", "0000{}", "1_{}", "１{}", "0x{}", ""],
+    [
+        "{}.0",
+        "{}.999",
+        "{}e0",
+        " {}",
+        "{} ",
+        "{}\n",
+        "+{}",
+        "-{}",
+        "000{}",
+        "1_{}",
+        "１{}",
+        "0x{}",
+        "{},",
+        "",
+    ],
 )
-def test_a_time_has_one_spelling(spelling):
-    with pytest.raises(BadSignature):
-        verify(signed(**{"webhook-timestamp": spelling.format(int(NOW))}), BODY, KEYS, now=NOW)
+def test_a_time_has_one_form_even_under_a_genuine_signature(spelling):
+    assert verify(genuine("event-1", str(int(NOW))), BODY, KEYS, now=NOW) == "event-1"
+    with pytest.raises(BadSignature, match="webhook-timestamp is malformed"):
+        verify(genuine("event-1", spelling.format(int(NOW))), BODY, KEYS, now=NOW)
+
+
+@pytest.mark.parametrize("message_id", ["", "event.1", "event 1", "event-1\n", "é", "a" * 257])
+def test_an_id_has_one_form_even_under_a_genuine_signature(message_id):
+    with pytest.raises(BadSignature, match="webhook-id is malformed"):
+        verify(genuine(message_id, str(int(NOW))), BODY, KEYS, now=NOW)
+
+
+def test_every_key_of_the_ring_verifies():
+    ring = Keyring([OLD, NEW, NEXT])
+    for key in (OLD, NEW, NEXT):
+        headers = sign(Keyring([key]), message_id="event-1", body=BODY, now=NOW)
+        assert verify(headers, BODY, ring, now=NOW) == "event-1"
 
 
 def test_single_bit_flips_are_refused(share):
@@ -212,7 +249,7 @@ def test_hostile_headers_raise_bad_signature_and_nothing_else(headers, body):
 def test_hostile_messages_raise_bad_signature_and_nothing_else(share):
     # GIVEN genuine messages with any of their parts replaced, cut, doubled or sprinkled with odd letters
     chance = random.Random(11)
-    genuine = signed()
+    whole = signed()
     odd = [
         "",
         " ",
@@ -233,7 +270,7 @@ def test_hostile_messages_raise_bad_signature_and_nothing_else(share):
     ]
     refused, count = 0, share(100_000, 5_000)
     for _ in range(count):
-        headers, body = dict(genuine), chance.randbytes(chance.randrange(40))
+        headers, body = dict(whole), chance.randbytes(chance.randrange(40))
         for name in chance.sample(sorted(headers), chance.randint(1, 3)):
             value, at = headers[name], chance.randrange(len(headers[name]))
             sprinkled = chance.choice([*odd, chr(chance.randrange(0x110000))])
