@@ -115,7 +115,12 @@ def app(context: Mapping[str, Any] | None = None) -> App:
 
 @cache
 def _warm() -> App:
-    return build(settings.load({**settings.read_env_file(), **os.environ}))
+    return build(load_settings())
+
+
+def load_settings() -> Settings:
+    """From the environment and `.env`; the environment wins. Raises ConfigurationError."""
+    return settings.load({**settings.read_env_file(), **os.environ})
 
 
 def build(settings: Settings) -> App:
@@ -138,8 +143,7 @@ def build(settings: Settings) -> App:
         lease=settings.LEASE_SECONDS,
         captures_at_once=settings.CAPTURES_AT_ONCE,
     )
-    definitions = _of("DEFINITIONS_FILE", lambda: load_definitions(settings.DEFINITIONS_FILE or BUILT_IN))
-    _of("DEFINITIONS", lambda: [definitions.get(number) for number in settings.DEFINITIONS])
+    definitions = open_definitions(settings)
     return App(
         settings,
         database,
@@ -158,6 +162,15 @@ def _of(variable: str, make: Callable[[], Any]) -> Any:
         return make()
     except Invalid as error:
         raise ConfigurationError(variable=variable, problem=str(error)) from None
+
+
+def open_definitions(settings: Settings) -> Definitions:
+    """Raises ConfigurationError."""
+    definitions: Definitions = _of(
+        "DEFINITIONS_FILE", lambda: load_definitions(settings.DEFINITIONS_FILE or BUILT_IN)
+    )
+    _of("DEFINITIONS", lambda: [definitions.get(number) for number in settings.DEFINITIONS])
+    return definitions
 
 
 def open_database(settings: Settings) -> Database:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -15,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import settings
-from lib.app import app, open_source
-from lib.definitions import BUILT_IN, load
+from lib.app import app, load_settings, open_definitions, open_source
 from lib.sprites import Definition, capture
 from lib.sprites.documents import webvtt
 
@@ -57,8 +55,7 @@ def sprite(chosen: Namespace) -> int:
 
 
 def _definition(chosen: Namespace) -> Definition:
-    path = os.environ.get("DEFINITIONS_FILE")
-    definition = load(Path(path) if path else BUILT_IN).get(chosen.definition)
+    definition = open_definitions(load_settings()).get(chosen.definition)
     changes: dict[str, Any] = {
         name: value
         for name in ("rows", "columns", "width", "height", "format", "fill", "accuracy")

@@ -42,7 +42,8 @@ def load(path: Path = BUILT_IN) -> Definitions:
         tables = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Invalid(field=str(path), problem=f"cannot be read as TOML: {error}") from error
-    return Definitions({int(number): _definition(path, number, table) for number, table in tables.items()})
+    own = [_definition(path, number, table) for number, table in tables.items()]
+    return Definitions({definition.number: definition for definition in own})
 
 
 def _definition(path: Path, number: str, table: Any) -> Definition:

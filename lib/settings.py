@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -130,7 +131,7 @@ def load(environment: Mapping[str, str]) -> Settings:
 def _check(settings: Settings, environment: Mapping[str, str]) -> None:
     url = settings.DATABASE_URL.get_secret_value()
     on_scf = environment.get("TENCENTCLOUD_RUNENV") == "SCF"
-    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")) or not _has_good_port(url):
         raise ConfigurationError(
             variable="DATABASE_URL",
             problem="write sqlite:///path/to/file or postgresql://user:password@host:5432/name",
@@ -157,6 +158,13 @@ def _check(settings: Settings, environment: Mapping[str, str]) -> None:
             )
     if settings.EVENT_MODE == "push" and not settings.CALLBACK_URL:
         raise ConfigurationError(variable="CALLBACK_URL", problem="is needed for EVENT_MODE=push")
+
+
+def _has_good_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> Credentials:

@@ -16,9 +16,6 @@ from lib.db.queries import migrations, pyformat, queries
 from lib.errors import ConfigurationError, DatabaseUnavailable
 from lib.ports import Row
 
-CONNECT_SECONDS = 20
-"""How long to knock again when all connections are taken: functions burst, PostgreSQL does not."""
-
 _PASSES = re.compile(
     "too many|connection slots|starting up|shutting down|recovery|refused|timeout|timed out|reset|closed|No such file",
     re.IGNORECASE,
@@ -47,6 +44,9 @@ class PostgresSession:
 
 
 class PostgresDatabase:
+    patience = 20.0
+    """Seconds to knock again when all connections are taken: functions burst, PostgreSQL does not."""
+
     def __init__(self, url: str) -> None:
         try:
             psycopg.conninfo.conninfo_to_dict(url)
@@ -68,7 +68,7 @@ class PostgresDatabase:
             raise DatabaseUnavailable(reason=_first_line(error)) from error
 
     def _connect(self) -> psycopg.Connection[dict[str, Any]]:
-        give_up = time.monotonic() + CONNECT_SECONDS
+        give_up = time.monotonic() + self.patience
         pause = 0.05
         while True:
             try:
