@@ -164,10 +164,6 @@ class CosServer:
     def accepted(self) -> int:  # connections so far
         return self._server.accepted
 
-    def log(self, asked: Asked) -> None:
-        with self._lock:
-            self.requests.append(asked)
-
 
 class _Server(ThreadingHTTPServer):
     cos: CosServer
@@ -240,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 # Lingering for no time makes the close a reset.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                cos.log(Asked(self.command, self.key, self.query, self.asked, 0, 0))
+                cos.requests.append(Asked(self.command, self.key, self.query, self.asked, 0, 0))
                 return
             if self.fault.before:
                 self.fault.before()
@@ -387,7 +383,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut is not None or fault.length:
             self.close_connection = True
         # First, for whoever has the answer may look.
-        self.server.cos.log(Asked(self.command, self.key, self.query, self.asked, status, len(body)))
+        self.server.cos.requests.append(
+            Asked(self.command, self.key, self.query, self.asked, status, len(body))
+        )
         self.send_response(status)
         for name, value in {**told, **fault.headers}.items():
             if value is not None:

@@ -127,3 +127,13 @@ def test_an_object_written_in_place_while_it_is_read_is_changed(folder):
     with pytest.raises(ObjectChanged):
         storage.read("a.mp4", [(0, 1)], etag=etag)
     assert storage.head("a.mp4").etag != etag
+
+
+def test_each_of_many_quick_overwrites_has_an_etag_of_its_own(folder):
+    _, make = folder
+    storage = make()
+    etags = set()
+    for _ in range(300):
+        put(storage, "a.mp4", b"same size")
+        etags.add(storage.head("a.mp4").etag)
+    assert len(etags) == 300

@@ -247,7 +247,9 @@ def test_a_body_that_did_not_arrive_well_is_sent_again(server, storage, code):
 
 
 LISTS = {
-    "bomb": b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><ListBucketResult>&b;</ListBucketResult>',
+    "entity": b'<!DOCTYPE x [<!ENTITY a "aaa"><!ENTITY b "&a;&a;">]><ListBucketResult><IsTruncated>false'
+    b"</IsTruncated><Contents><Key>&b;</Key><Size>1</Size><ETag>e</ETag>"
+    b"<LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>",
     "file": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><ListBucketResult>&a;</ListBucketResult>',
     "utf-16": '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x []><ListBucketResult/>'.encode("utf-16"),
     "not xml": b"<ListBucketResult>",
