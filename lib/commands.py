@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import settings
 from lib.app import app, load_settings, open_definitions, open_source
 from lib.sprites import Definition, capture
 from lib.sprites.documents import webvtt
@@ -106,7 +105,7 @@ def serve(chosen: Namespace) -> int:
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    platform = Platform(settings.read_env_file(), port=chosen.port)
+    platform = Platform({}, port=chosen.port)
     with platform:
         chosen_settings = platform.settings
         watched = chosen_settings.BUCKET_DIR / chosen_settings.WATCH_PREFIX

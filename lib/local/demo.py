@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import secrets
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import urllib3
 
 from lib.app import build
-from lib.errors import ConfigurationError, FilmstripError, Invalid
+from lib.errors import FilmstripError, Invalid
 from lib.local.platform import Platform
 from lib.local.receiver import Received, Receiver
 from lib.signing.webhooks import Keyring
@@ -27,8 +28,20 @@ PATIENCE = 900.0
 """Seconds the event may take: the longest a function may run."""
 
 
+class StepFailed(FilmstripError):
+    """{reason}"""
+
+
+def main(video: Path | None) -> int:
+    """Exit code 0 only if every step happened. Raises Invalid, ConfigurationError."""
+    try:
+        return run(video)
+    except StepFailed as error:
+        print(f"The demo failed: {error}", file=sys.stderr)
+        return 1
+
+
 def run(video: Path | None) -> int:
-    """Exit code 0 only if every step happened. Raises FilmstripError for what cannot be started."""
     if video is not None and not video.is_file():
         raise Invalid(field="VIDEO", problem=f"{video} is not a file")
     shutil.rmtree(HOME, ignore_errors=True)
@@ -104,13 +117,10 @@ def _upload(platform: Platform, video: Path, key: str) -> None:
 
 
 def _wait(receiver: Receiver) -> Received | None:
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        try:
-            return receiver.events.get(timeout=1.0)
-        except Exception:  # noqa: BLE001, S112 - queue.Empty: look again
-            continue
-    return None
+    try:
+        return receiver.events.get(timeout=PATIENCE)
+    except queue.Empty:
+        return None
 
 
 def _failed(tasks: list[Task]) -> int:
@@ -128,7 +138,7 @@ def _fetch(data: dict[str, Any]) -> Manifest:
         def get(url: str) -> bytes:
             answer = pool.request("GET", url)
             if answer.status != 200:
-                raise Invalid(field=url, problem=f"answered {answer.status}")
+                raise StepFailed(reason=f"{url} answered {answer.status}")
             return answer.data
 
         vtt = get(data["webVttUrl"]).decode()
@@ -137,7 +147,7 @@ def _fetch(data: dict[str, Any]) -> Manifest:
         for url in data["imageSpriteUrl"]:
             get(url)
     if vtt.count(" --> ") != data["totalCount"] or len(manifest.tiles) != data["totalCount"]:
-        raise Invalid(field="totalCount", problem="is not the number of cues and tiles that were published")
+        raise StepFailed(reason="totalCount is not the number of cues and tiles that were published")
     return manifest
 
 
@@ -168,13 +178,3 @@ def tell(name: str, seconds: float, text: str) -> None:
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-def main(video: Path | None) -> int:
-    try:
-        return run(video)
-    except ConfigurationError:
-        raise
-    except FilmstripError as error:
-        print(f"The demo failed: {error}", file=sys.stderr)
-        return 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -87,8 +87,7 @@ class Instances:
             if problem:
                 self._failed(event, problem)
         if process is not None:
-            process.kill()
-            process.communicate()
+            self._bury(process)
 
     def _spawn(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -126,13 +125,18 @@ class Instances:
         finally:
             overtime.cancel()
         if not line:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    _close(pipe)
-            self._processes.discard(process)
+            self._bury(process)
             return f"the instance died (exit code {process.returncode})"
         return str(json.loads(line).get("error", ""))
+
+    def _bury(self, process: subprocess.Popen[str]) -> None:
+        self._processes.discard(process)
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not flushed has no reader any more
+                    pipe.close()
 
     def _failed(self, event: _Event, problem: str) -> None:
         if self._stopped:
@@ -153,10 +157,3 @@ class Instances:
             timer.daemon = True
             self._later.add(timer)
             timer.start()
-
-
-def _close(pipe: IO[str]) -> None:
-    try:
-        pipe.close()
-    except OSError:  # what was not flushed goes nowhere: its reader is dead
-        os.close(pipe.fileno())

@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 
 
 class Platform:
-    """`environment` holds settings; what only the platform knows (its own address) it adds.
+    """`environment` holds settings that go before those of the process and of `.env`.
 
     Raises ConfigurationError before anything is started.
     """
@@ -43,7 +43,6 @@ class Platform:
         retry_seconds: float = 60.0,
         output: IO[str] | None = None,
     ) -> None:
-        self.captures = int(environment.get("CAPTURES_AT_ONCE") or os.cpu_count() or 1)
         routes = DispatcherMiddleware(_front, {})
         try:
             self._server = waitress.create_server(
@@ -55,12 +54,13 @@ class Platform:
             ) from error
         self.url = f"http://{HOST}:{self._server.effective_port}"
         self.environment = {
+            "CAPTURES_AT_ONCE": str(os.cpu_count() or 1),
+            "PUBLIC_BASE_URL": f"{self.url}/bucket",
+            **settings_module.read_env_file(),
             **os.environ,
-            "CAPTURES_AT_ONCE": str(self.captures),
             **environment,
             "INVOKE_URL": f"{self.url}/invoke",
         }
-        self.environment.setdefault("PUBLIC_BASE_URL", f"{self.url}/bucket")
         self.settings: Settings = settings_module.load(self.environment)
         open_database(self.settings).migrate()
         self.storage = open_storage(self.settings)
@@ -68,7 +68,7 @@ class Platform:
             function.name: Instances(function, self.environment, output)
             for function in (
                 Function("on_upload", 2, 2, retry_seconds, 60.0),
-                Function("on_task", self.captures, 0, retry_seconds, 900.0),
+                Function("on_task", self.settings.CAPTURES_AT_ONCE, 0, retry_seconds, 900.0),
                 Function("on_timer", 1, 0, retry_seconds, 60.0),
             )
         }

@@ -39,7 +39,7 @@ def test_migrations_started_at_once_run_once(tmp_path, postgres_server):
     for open_one in (lambda: SqliteDatabase(tmp_path / "f.db"), lambda: PostgresDatabase(url)):
         applied, threads = [], []
         for _ in range(6):
-            threads.append(threading.Thread(target=lambda make=open_one: applied.extend(make().migrate())))
+            threads.append(threading.Thread(target=lambda make=open_one, to=applied: to.extend(make().migrate())))
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -52,7 +52,7 @@ def test_every_statement_runs_on_both(database):
 
     numbers = {"limit", "size", "definition", "attempt", "attempts", "status", "bytes_read", "captures"}
     for name, sql in queries().items():
-        parameters = {found: 1 for found in re.findall(r"(?<!:):([a-z_]+)", sql)}
+        parameters = dict.fromkeys(re.findall(r"(?<!:):([a-z_]+)", sql), 1)
         for found in parameters:
             if found in numbers:
                 parameters[found] = 1

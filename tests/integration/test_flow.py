@@ -53,8 +53,10 @@ def test_an_upload_becomes_sheets_an_index_a_manifest_and_an_event(system, video
     names = ["manifest.json", f"{stem}.json", f"{stem}_0.jpg", "thumbnails.vtt"]
     published = system.published()
     assert sorted(published) == sorted(PLACE + name for name in names)
-    assert published[f"{PLACE}thumbnails.vtt"].decode().startswith(
-        f"WEBVTT\n\n00:00:00.000 --> 00:00:10.000\n{stem}_0.jpg#xywh=0,0,142,80\n\n"
+    assert (
+        published[f"{PLACE}thumbnails.vtt"]
+        .decode()
+        .startswith(f"WEBVTT\n\n00:00:00.000 --> 00:00:10.000\n{stem}_0.jpg#xywh=0,0,142,80\n\n")
     )
     manifest = system.manifest(KEY)
     assert (manifest.outcome, manifest.coverage, len(manifest.tiles)) == ("complete", 1.0, 3)
@@ -101,7 +103,10 @@ def test_objects_are_published_with_types_and_lifetimes(tmp_path, database_url, 
             "thumbnails.vtt": ("text/vtt; charset=utf-8", NO_CACHE),
         }
         manifest = system.cos.objects[f"{PLACE}manifest.json"]
-        assert (manifest.content_type, manifest.cache_control) == ("application/json; charset=utf-8", NO_CACHE)
+        assert (manifest.content_type, manifest.cache_control) == (
+            "application/json; charset=utf-8",
+            NO_CACHE,
+        )
 
 
 def test_manifest_is_written_after_all_it_names(tmp_path, database_url, monkeypatch, videos):
@@ -109,7 +114,12 @@ def test_manifest_is_written_after_all_it_names(tmp_path, database_url, monkeypa
         system.upload(KEY, videos[0])
         system.run()
         written = [asked.key.rpartition("/")[2] for asked in system.cos.requests if asked.method == "PUT"]
-        assert [name.split("_")[0].split(".")[0] for name in written] == ["sprite", "sprite", "thumbnails", "manifest"]
+        assert [name.split("_")[0].split(".")[0] for name in written] == [
+            "sprite",
+            "sprite",
+            "thumbnails",
+            "manifest",
+        ]
         assert written[0].endswith("_0.jpg")
 
 

@@ -14,7 +14,12 @@ def write(tmp_path, text):
 def test_preset_10_is_always_there():
     assert load().get(10) == PRESET_10
     assert (PRESET_10.width, PRESET_10.height, PRESET_10.rows, PRESET_10.columns) == (142, 80, 10, 10)
-    assert (PRESET_10.sampling, PRESET_10.interval, PRESET_10.fill, PRESET_10.format) == ("time", 10, "black", "jpg")
+    assert (PRESET_10.sampling, PRESET_10.interval, PRESET_10.fill, PRESET_10.format) == (
+        "time",
+        10,
+        "black",
+        "jpg",
+    )
 
 
 def test_your_own_stand_beside_it(tmp_path):

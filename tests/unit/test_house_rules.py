@@ -37,7 +37,9 @@ def place(path: Path) -> str:
 @pytest.mark.parametrize("path", modules("handlers"), ids=place)
 def test_a_handler_knows_the_app_and_validation_only_and_is_short(path):
     for name in imports(path):
-        assert not is_of(name, "lib") or name == "lib" or is_of(name, "lib.app") or is_of(name, "lib.validation"), name
+        assert (
+            not is_of(name, "lib") or name == "lib" or is_of(name, "lib.app") or is_of(name, "lib.validation")
+        ), name
     assert len(path.read_text("utf-8").splitlines()) <= 25
 
 
@@ -48,7 +50,9 @@ def test_lib_never_knows_the_handlers(path):
 
 @pytest.mark.parametrize("path", modules("lib"), ids=place)
 def test_only_the_composition_root_names_adapters(path):
-    inside = [package for package in ADAPTERS if is_of(place(path).removesuffix(".py").replace("/", "."), package)]
+    inside = [
+        package for package in ADAPTERS if is_of(place(path).removesuffix(".py").replace("/", "."), package)
+    ]
     if place(path) == "lib/app.py":
         return
     for name in imports(path):
@@ -68,4 +72,6 @@ def test_only_settings_reads_the_environment(path):
 def test_sprites_can_be_lifted_out():
     for path in modules("lib/sprites"):
         for name in imports(path):
-            assert not is_of(name, "lib") or is_of(name, "lib.sprites") or is_of(name, "lib.errors"), f"{path}: {name}"
+            assert not is_of(name, "lib") or is_of(name, "lib.sprites") or is_of(name, "lib.errors"), (
+                f"{path}: {name}"
+            )

@@ -44,7 +44,9 @@ def test_a_deletion_keeps_its_name_without_the_blank(events):
     assert record.action == "ObjectRemove:Delete"
 
 
-@pytest.mark.parametrize("event", [None, [], "x", 7, {}, {"Records": None}, {"Records": {}}, {"Type": "Timer"}])
+@pytest.mark.parametrize(
+    "event", [None, [], "x", 7, {}, {"Records": None}, {"Records": {}}, {"Type": "Timer"}]
+)
 def test_what_is_no_cos_event_is_refused_by_name(event):
     with pytest.raises(Invalid, match="Records: this is not the event of a COS trigger"):
         cos.parse(event)
