@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lib.errors import Gone, ObjectNotFound
+from lib.keys import LONGEST_KEY
 from lib.ports import Storage, StoredObject
 from lib.sprites import Definition, Manifest
 from lib.sprites.documents import webvtt
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 NO_CACHE = "no-cache"
-KEY_BYTES = 850
-"""The longest key COS takes."""
-
+STABLE_NAMES = ("thumbnails.vtt", "manifest.json")
 _ROOM = 64
 """Bytes kept free behind the folder for the names in it."""
 
@@ -42,7 +41,7 @@ def folder(output_prefix: str, key: str, definition: int) -> str:
     A key too long for that is cut (at a character) and ends in `~` and the first 32 hexadecimal digits of its SHA-256.
     """
     end = f"/{definition}/"
-    room = KEY_BYTES - _ROOM - len(f"{output_prefix}{end}".encode())
+    room = LONGEST_KEY - _ROOM - len(f"{output_prefix}{end}".encode())
     if len(key.encode()) > room:
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         key = key.encode()[: room - 33].decode(errors="ignore") + "~" + digest
@@ -115,7 +114,7 @@ class Publication:
 
     def discard(self, etag: str) -> None:
         """Removes the sheets of a version that will never be shown."""
-        for stored in list(self._storage.list(self.folder)):
+        for stored in self._contents():
             if self._belongs(stored, etag):
                 self._storage.delete(stored.key)
 
@@ -128,11 +127,12 @@ class Publication:
         try:
             etag = self.point()
         except Gone:
-            for stored in list(self._storage.list(self.folder)):
+            for stored in self._contents():
                 self._storage.delete(stored.key)
             return None
-        for stored in list(self._storage.list(f"{self.folder}sprite_")):
-            if not self._belongs(stored, etag) and stored.modified < older_than:
+        for stored in self._contents():
+            stable = stored.key.removeprefix(self.folder) in STABLE_NAMES
+            if not stable and not self._belongs(stored, etag) and stored.modified < older_than:
                 self._storage.delete(stored.key)
         return "" if self.finished(etag) is not None else etag
 
@@ -147,6 +147,11 @@ class Publication:
             "coverage": manifest.coverage,
             "folder": self.folder,
         }
+
+    def _contents(self) -> list[StoredObject]:
+        """What is in the folder itself: below it may lie the sprite of a key that begins like this one."""
+        stored = self._storage.list(self.folder)
+        return [one for one in stored if "/" not in one.key.removeprefix(self.folder)]
 
     def _belongs(self, stored: StoredObject, etag: str) -> bool:
         return stored.key.startswith((f"{self.folder}{_stem(etag)}_", f"{self.folder}{_stem(etag)}."))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lib import log
+from lib import keys, log
 from lib.errors import FilmstripError, Invalid, InvocationFailed, ObjectNotFound
 from lib.ports import Engine, Storage
 from lib.tasks import Tasks
@@ -107,8 +107,8 @@ class Uploads:
             return [Taken("ignored", record.key, reason=f"{record.action} is not an upload")]
         if reason := self._rules.refuse(record.key):
             return [Taken("ignored", record.key, reason=reason)]
-        if problem := bad_key(record.key):
-            return [Taken("refused", record.key, reason=problem)]
+        if found := keys.problem(record.key):
+            return [Taken("refused", record.key, reason=f"its key cannot be addressed: {found}; rename it")]
         return [self._open(record, definition) for definition in self._definitions]
 
     def _open(self, record: CosRecord, definition: int) -> Taken:
@@ -141,17 +141,6 @@ class Uploads:
             return self._storage().head(record.key).etag
         except ObjectNotFound:
             return f"gone-{record.time}"
-
-
-def bad_key(key: str) -> str:
-    """Why no address can be made of this key; "" if one can."""
-    if any(ord(character) < 32 or ord(character) == 127 for character in key):
-        return "the key has control characters; rename the object"
-    if any(part in (".", "..") for part in key.split("/")):
-        return "the key has a '.' or '..' segment, which addresses change; rename the object"
-    if any("\ud800" <= character <= "\udfff" for character in key):
-        return "the key is not valid Unicode; rename the object"
-    return ""
 
 
 _LEVELS: dict[What, str] = {"refused": "error", "failed": "error", "ignored": "info"}

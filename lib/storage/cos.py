@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
 
 from lib.errors import ObjectChanged, ObjectNotFound, StorageRefused, StorageUnavailable
+from lib.keys import check_key
 from lib.ports import ByteRange, Clock, StoredObject
 from lib.signing.cos import TOKEN, Credentials, authorization, presigned_query
-from lib.storage.keys import check_key
 from lib.storage.transfer import (
     KEPT,
     Again,

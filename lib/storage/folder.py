@@ -23,8 +23,8 @@ from lib.errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from lib.keys import check_key
 from lib.ports import ByteRange, Clock, StoredObject
-from lib.storage.keys import check_key
 from lib.storage.readers import FileReader
 
 TEMPORARY = ".filmstrip-tmp"  # in the same root, because a rename is atomic only within one file system

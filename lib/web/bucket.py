@@ -12,12 +12,12 @@ from werkzeug.wrappers import Request, Response
 
 from lib.errors import KeyRefused, ObjectChanged, ObjectNotFound
 from lib.ports import Storage, StoredObject
+from lib.publication import STABLE_NAMES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 BLOCK = 1 << 20
-STABLE_NAMES = ("thumbnails.vtt", "manifest.json")
 
 mimetypes.add_type("text/vtt", ".vtt")
 mimetypes.add_type("video/x-matroska", ".mkv")

@@ -409,3 +409,16 @@ def test_a_definition_that_was_taken_away_fails_its_task_with_the_reason(simple,
 
     assert simple.app.attempt(opened.task.id) == "retry"
     assert "there is no definition 99" in simple.app.tasks.get(opened.task.id).reason
+
+
+def test_a_folder_is_cleaned_without_what_lies_below_it(simple, videos):
+    """A key that begins like the folder of another one has its sprite inside that folder."""
+    below = f"{PLACE}sprite_x.mp4/10/manifest.json"
+    simple.app.storage().put(below, b"{}", content_type="", cache_control="")
+    stored = simple.store(KEY, videos[1])
+    simple.delete(KEY)
+    simple.fire(stored)
+    assert simple.run() == ["gone"]
+
+    simple.app.tick()
+    assert list(simple.published()) == [below]

@@ -1,10 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.publication import KEY_BYTES, folder
+from lib.keys import LONGEST_KEY
+from lib.publication import folder
 
 KEYS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=850).filter(
-    lambda key: len(key.encode()) <= KEY_BYTES
+    lambda key: len(key.encode()) <= LONGEST_KEY
 )
 
 
@@ -17,7 +18,7 @@ def test_every_key_has_room_for_its_sheets(key, definition):
     name = f"{folder('sprites/', key, definition)}sprite_{'a' * 12}_99999.webp"
 
     assert name.startswith("sprites/")
-    assert len(name.encode()) <= KEY_BYTES
+    assert len(name.encode()) <= LONGEST_KEY
 
 
 @given(KEYS, KEYS)

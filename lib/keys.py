@@ -16,12 +16,12 @@ def check_key(bucket: str, key: str) -> None:
 
     Dot segments are rewritten by HTTP clients and file systems, so such a key would name another object.
     """
-    problem = _problem(key)
-    if problem:
-        raise KeyRefused(bucket=bucket, key=key, problem=problem)
+    if found := problem(key):
+        raise KeyRefused(bucket=bucket, key=key, problem=found)
 
 
-def _problem(key: str) -> str | None:
+def problem(key: str) -> str:
+    """What is wrong with it; "" if nothing is."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -36,4 +36,4 @@ def _problem(key: str) -> str | None:
         return "it starts with a slash or backslash"
     if not {".", ".."}.isdisjoint(key.split("/")):
         return "it has a segment that is . or .."
-    return None
+    return ""
