@@ -64,7 +64,9 @@ class Bytes:
 def draw(milliseconds: int, size: tuple[int, int] = SIZE) -> Image.Image:
     image = Image.linear_gradient("L").resize(size)
     phase = milliseconds // 40 * 7 % 256
-    image = Image.merge("RGB", (image, image.point(lambda v: (v + phase) % 256), image.point(lambda v: 255 - v)))
+    image = Image.merge(
+        "RGB", (image, image.point(lambda v: (v + phase) % 256), image.point(lambda v: 255 - v))
+    )
     pen = ImageDraw.Draw(image)
     width, height = size[0] / COLUMNS, size[1] / ROWS
     for number, bit in enumerate(_bits(milliseconds)):
@@ -135,7 +137,9 @@ def make_barcoded(
         video.codec_context.time_base = Fraction(1, fps) if fixed_rate else tick
         if sar:
             video.codec_context.sample_aspect_ratio = sar
-        sound: Any = output.add_stream("mp2" if path.suffix == ".mpg" else "aac", rate=48000) if audio else None
+        sound: Any = (
+            output.add_stream("mp2" if path.suffix == ".mpg" else "aac", rate=48000) if audio else None
+        )
         if sound is not None and path.suffix == ".webm":
             raise ValueError("no sound in WebM here")
         sounds = iter(_tones(audio or 0, start))
@@ -209,6 +213,8 @@ def hide_beginning(path: Path, seconds: float) -> Path:
     count, lasts, first = struct.unpack_from(">IIi", data, at + 4)
     if data[at] or count != 1:
         raise ValueError("the edit list is not a single edit")
-    struct.pack_into(">Ii", data, at + 8, lasts - round(seconds * movie_scale), first + round(seconds * scale))
+    struct.pack_into(
+        ">Ii", data, at + 8, lasts - round(seconds * movie_scale), first + round(seconds * scale)
+    )
     path.write_bytes(data)
     return path

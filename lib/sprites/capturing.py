@@ -106,7 +106,7 @@ class _Capture:
         media, file = self._media, self._media.file
         coverage = len(self._tiles) / self._plan.count
         return Manifest(
-            outcome="complete" if coverage == 1 else "partial",
+            outcome="partial" if media.truncated or coverage < 1 else "complete",
             coverage=round(coverage, 6),
             accuracy=self._definition.accuracy,
             max_error=round(max(abs(tile.frame - tile.instant) for tile in self._tiles), 6),

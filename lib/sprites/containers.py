@@ -111,20 +111,40 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def ends_early(file: SourceFile, container: Container) -> bool:
-    """Whether an MP4 that is not fragmented is shorter than its boxes say."""
-    if container.demuxer != "mov" or container == FRAGMENTED:
-        return False
+    """Whether the file is shorter than its own framing says. Streams (MPEG-TS and the like) never say."""
+    tell = {"mov": _end_of_boxes, "matroska": _end_of_segment, "avi": _end_of_riff}.get(container.demuxer)
+    return tell is not None and tell(file) > file.size
+
+
+def _end_of_boxes(file: SourceFile) -> int:
+    """ISO/IEC 14496-12, 4.2: size and type; 1 is a longer size behind it, 0 reaches to the end of the file."""
     position = 0
     for _ in range(MAX_BOXES):
         header = file.peek(position, 16)
-        if len(header) < 8:
-            return len(header) > 0 or position > file.size
         size = int.from_bytes(header[:4], "big")
         if size == 1:
             size = int.from_bytes(header[8:16], "big")
-        if size == 0:
-            return False
-        if size < 8 or not header[4:8].isalnum():
-            return position == 0
+        if size < 8:
+            return position
         position += size
-    return position > file.size
+    return position
+
+
+def _end_of_segment(file: SourceFile) -> int:
+    """RFC 8794: the EBML header, then the segment, each with an identifier of four bytes and a size."""
+    position = 0
+    for identifier in (b"\x1aE\xdf\xa3", b"\x18S\x80g"):
+        head = file.peek(position, 12)
+        if head[:4] != identifier or len(head) < 12:
+            return 0
+        length = 9 - head[4].bit_length()
+        size = int.from_bytes(head[4 : 4 + length], "big") & ((1 << 7 * length) - 1)
+        if size == (1 << 7 * length) - 1:  # not known: a live recording
+            return 0
+        position += 4 + length + size
+    return position
+
+
+def _end_of_riff(file: SourceFile) -> int:
+    size = int.from_bytes(file.peek(4, 4), "little")
+    return 0 if size == 0xFFFFFFFF else 8 + size

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from lib.sprites.definition import Definition
 from lib.sprites.index import Index
-from lib.sprites.media import Media
+from lib.sprites.media import LEAD, Media
 
 STEPS_BACK = 8
 """Key frames that a run starts earlier, one by one, when it brings no picture in time."""
@@ -23,7 +23,7 @@ class Frames:
     def __init__(self, media: Media, definition: Definition, step: Fraction) -> None:
         self._media = media
         self._index = Index(media)
-        self._accuracy = definition.accuracy
+        self._slot = step / 2 if definition.accuracy == "auto" and definition.tolerance is None else None
         self._reach = self._tolerance(definition, step)
         self._last: tuple[int, VideoFrame] | None = None  # the key frame decoded last
 
@@ -33,7 +33,7 @@ class Frames:
         positions = [self._media.ticks(instant) for instant in instants]
         runs: dict[int | None, list[int]] = {}
         for number, position in enumerate(positions):
-            frame = self._key_frame(position)
+            frame = self._key_frame(position, instants[number])
             if frame is not None:
                 yield number, frame
             else:
@@ -45,20 +45,20 @@ class Frames:
         if definition.accuracy == "exact":
             return -1
         if definition.accuracy == "keyframe":
-            return self._media.span(self._media.end) + abs(self._media.ticks(self._media.end))
+            return self._media.span(self._media.end + LEAD)
         if definition.tolerance is not None:
             return int(Fraction(str(definition.tolerance)) / self._media.tick)
         return int(step / 2 / self._media.tick)
 
-    def _key_frame(self, position: int) -> VideoFrame | None:
+    def _key_frame(self, position: int, instant: Fraction) -> VideoFrame | None:
         """The nearest key frame within the tolerance, if it makes a picture on its own."""
         if self._reach < 0:
             return None
         packet = self._index.nearest(position, self._reach)
         if packet is None or packet.pts is None:
             return None
-        if self._accuracy == "auto" and packet.pts == position + self._reach > position:
-            return None
+        if self._slot is not None and self._media.clock(packet.pts) >= instant + self._slot:
+            return None  # it belongs to the next tile's slot
         if self._last is None or self._last[0] != packet.pts:
             frame = self._alone(packet)
             if frame is None:

@@ -73,7 +73,7 @@ class Manifest:
     outcome: str
     """`complete`; `partial` when the source ends before it says it does."""
     coverage: float
-    """Tiles made, as a part (0..1) of the tiles that the whole video would have."""
+    """Tiles made, as a part (0..1) of the tiles that the whole video would have, as far as the file tells."""
     accuracy: str
     max_error: float
     """The largest distance of a tile's frame from its instant."""

@@ -153,10 +153,12 @@ class Media:
                 io_open=_refuse,
                 metadata_errors="replace",
             )
-        except (av.FFmpegError, OverflowError) as error:
+        except av.FFmpegError as error:
             self.file.check()
             problem = "cannot be opened: it is damaged or cut off"
-            raise Corrupt(reason=f"The file looks like {self.kind.name} but {problem} ({error}).") from None
+            raise Corrupt(
+                reason=f"The file looks like {self.kind.name} but {problem} ({error.strerror})."
+            ) from None
         self.file.check()
         return container
 
@@ -166,9 +168,13 @@ class Media:
             for stream in self._container.streams.video
             if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
         ]
+        if not self._container.streams.video and not self._container.streams.audio:
+            raise Corrupt(reason=f"The file looks like {self.kind.name} but there is nothing in it to play.")
         if not found:
             raise NoVideo(reason="The file has no video track.")
         stream = next((each for each in found if each.disposition & Disposition.default), found[0])
+        if stream.codec_context is None and containers.ends_early(self.file, self.kind):
+            raise Corrupt(reason="The file is cut off before it tells how to decode it.")
         if stream.codec_context is None:
             raise Unsupported(reason="The video track is in a format that cannot be decoded here.")
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
