@@ -54,7 +54,6 @@ SIGNATURES: tuple[tuple[int, bytes, Container], ...] = (
     (0, bytes.fromhex("3026b2758e66cf11"), Container("asf", "asf")),
     (0, b"GIF87a", Container("gif", "gif")),
     (0, b"GIF89a", Container("gif", "gif")),
-    (0, b".RMF", Container("rm", "rm")),
     (0, bytes.fromhex("060e2b34020501010d0102"), Container("mxf", "mxf")),
     (0, b"DKIF", Container("ivf", "ivf")),
     (0, b"fLaC", Container("flac", "flac")),
@@ -63,9 +62,7 @@ SIGNATURES: tuple[tuple[int, bytes, Container], ...] = (
     (8, b"AIFF", Container("aiff", "aiff")),
     (0, b"ID3", Container("mp3", "mp3")),
 )
-DEMUXERS = sorted(
-    {"mov", "matroska", "mpegts", "aac"} | {container.demuxer for _, _, container in SIGNATURES} - {"rm"}
-)
+DEMUXERS = sorted({"mov", "matroska", "mpegts", "aac"} | {kind.demuxer for _, _, kind in SIGNATURES})
 """The whole list that FFmpeg may choose from, should it choose."""
 
 

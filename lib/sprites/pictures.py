@@ -9,16 +9,15 @@ from fractions import Fraction
 
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from PIL import Image, ImageFilter, ImageOps
 
 from lib.sprites.plan import Size, fit
 
 ACCURATE = 0x40000 | 0x2000 | 0x4000
 """SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP: no chroma is dropped before scaling."""
-UNSPECIFIED = 2
-"""AVCOL_SPC_UNSPECIFIED."""
-RGB = 0
+RGB, BT709, UNSPECIFIED, BT470, BT601 = 0, 1, 2, 5, 6
+"""AVCOL_SPC numbers. The scaler forgets to go back to 5 once it had another one; 6 has the same matrix."""
 HD_HEIGHT, HD_WIDTH = 720, 1280
 """Video that does not name its colour matrix is BT.709 from here on, BT.601 below."""
 
@@ -105,7 +104,7 @@ class Painter:
             *size,
             format=name,
             src_colorspace=_matrix(frame),
-            dst_colorspace=Colorspace.ITU601,
+            dst_colorspace=BT470,
             interpolation=Interpolation.AREA | ACCURATE,
             src_color_range=ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG,
         )
@@ -118,11 +117,11 @@ class Painter:
 
 def _matrix(frame: VideoFrame) -> int:
     if frame.colorspace == RGB or frame.format.name.startswith(("rgb", "bgr", "gbr", "pal")):
-        return int(Colorspace.ITU601)
+        return BT601
     if frame.colorspace == UNSPECIFIED:
         large = frame.height >= HD_HEIGHT or frame.width >= HD_WIDTH
-        return int(Colorspace.ITU709 if large else Colorspace.ITU601)
-    return frame.colorspace
+        return BT709 if large else BT601
+    return BT601 if frame.colorspace == BT470 else frame.colorspace
 
 
 def _is_full_range(frame: VideoFrame) -> bool:
