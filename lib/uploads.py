@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lib import keys, log
 from lib.errors import FilmstripError, Invalid, InvocationFailed, ObjectNotFound
 from lib.ports import Engine, Storage
 from lib.tasks import Tasks
-from lib.validation.cos import CosRecord
+
+if TYPE_CHECKING:
+    from lib.validation.cos import CosRecord
 
 What = Literal["opened", "known", "ignored", "refused", "failed"]
 

@@ -49,12 +49,12 @@ def fresh_database(server: str) -> Iterator[str]:
     _made(server, name, _TEMPLATE)
     yield _as_url(server, name)
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'drop database "{name}" with (force)')  # type: ignore[call-overload]
+        connection.execute(f'drop database "{name}" with (force)')
 
 
 def _made(server: str, name: str, template: str = "template1") -> str:
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'create database "{name}" template "{template}"')  # type: ignore[call-overload]
+        connection.execute(f'create database "{name}" template "{template}"')
     return psycopg.conninfo.make_conninfo(server, dbname=name)
 
 
