@@ -28,18 +28,24 @@ class Frames:
         self._last: tuple[int, VideoFrame] | None = None  # the key frame decoded last
 
     def show(self, instants: Sequence[Fraction]) -> Iterator[Shown]:
-        """The frame for each of these ascending instants, in any order: key frames first, then the runs that
-        are decoded forward, each once. An instant without any frame is left out."""
+        """The frame for each of these ascending instants, not quite in their order: those that need decoding
+        from the same key frame on wait for each other. An instant without any frame is left out."""
         positions = [self._media.ticks(instant) for instant in instants]
-        runs: dict[int | None, list[int]] = {}
+        key: int | None = None
+        waiting: list[int] = []
         for number, position in enumerate(positions):
             frame = self._key_frame(position, instants[number])
             if frame is not None:
                 yield number, frame
-            else:
-                runs.setdefault(self._index.before(position), []).append(number)
-        for key, numbers in runs.items():
-            yield from self._forward(key, numbers, positions)
+                continue
+            start = self._index.before(position)
+            if waiting and start != key:
+                yield from self._forward(key, waiting, positions)
+                waiting = []
+            key = start
+            waiting.append(number)
+        if waiting:
+            yield from self._forward(key, waiting, positions)
 
     def _tolerance(self, definition: Definition, step: Fraction) -> int:
         if definition.accuracy == "exact":

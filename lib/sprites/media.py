@@ -25,6 +25,8 @@ SLACK = Fraction(1)
 """Seconds that a file may end before it says it does and still count as whole."""
 LEAD = Fraction(10)
 """Seconds between decoding and showing a frame, at the very most."""
+DECODERS = 2
+"""Threads: each holds frames of its own, and a large frame is 100 MB of them."""
 MAX_ERRORS = 64
 """Times that the demuxer is asked again after it stumbled."""
 PROBE_PACKETS = 2000
@@ -179,6 +181,7 @@ class Media:
             raise Unsupported(reason="The video track is in a format that cannot be decoded here.")
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.thread_count = DECODERS
         return stream
 
     def _played(self) -> list[Stream]:
@@ -210,7 +213,7 @@ class Media:
         """Sets `end`, where the video stream ends, `data_end`, where what is there ends, and `truncated`."""
         cut = containers.ends_early(self.file, self.kind)
         if self.kind.indexed and self.kind.demuxer == "mov" and self._claimed and not cut:
-            self.end = self.data_end = self._claimed
+            self.end = self.data_end = max(self._claimed, Fraction(0))
             self.truncated = False
             return
         self.data_end, everything = self._tail()

@@ -59,7 +59,9 @@ def make(definition: Definition, duration: Fraction, display: Size) -> Plan:
     Raises TooLarge when there would be more tiles than anybody can use.
     """
     interval = Fraction(str(definition.interval))
-    if definition.sampling == "time":
+    if not duration:
+        step, count = interval, 1
+    elif definition.sampling == "time":
         step, count = interval, math.floor(duration / interval) + 1
     else:
         step, count = duration * interval / 100, math.ceil(100 / interval)
