@@ -21,6 +21,8 @@ from PIL import Image, ImageDraw, ImageStat
 COLUMNS, ROWS = 6, 5
 BITS = 24
 SIZE = (284, 160)
+TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+"""Display matrices, by degrees clockwise."""
 NEVER = (1 << BITS) - 1
 """The code of a frame that is never presented."""
 
@@ -167,7 +169,7 @@ def make_barcoded(
             for packet in sound.encode(None):
                 output.mux(packet)
     if rotation:
-        _turn(path, rotation)
+        set_matrix(path, *TURNS[rotation])
     return path
 
 
@@ -193,13 +195,12 @@ def _tones(seconds: float, start: float) -> list[Any]:
     return frames
 
 
-def _turn(path: Path, rotation: int) -> None:
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
     """Writes the display matrix into the track header of an MP4 (ISO/IEC 14496-12, 8.3.2)."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
     one = 1 << 16
-    a, b = {90: (0, one), 180: (-one, 0), 270: (0, -one)}[rotation]
-    data[at : at + 36] = struct.pack(">9i", a, b, 0, -b, a, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
 
 

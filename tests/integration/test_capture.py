@@ -14,11 +14,11 @@ from typing import Any
 
 import av
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from lib.sprites import Definition, Manifest, capture
 from lib.sprites.sheets import Sheet
-from tests.videos import Bytes, hide_beginning, make_barcoded, read_barcode
+from tests.videos import Bytes, hide_beginning, make_barcoded, read_barcode, set_matrix
 
 BASIC = Definition(number=1, name="a tile a second", interval=1, rows=3, columns=4, format="png")
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
@@ -243,6 +243,29 @@ def test_rotation_is_told_as_ffmpeg_sees_it(video: Callable[[str], Path], name: 
     with av.open(str(video(name))) as container:
         counterclockwise = next(container.decode(video=0)).rotation
     assert manifest.source.rotation == -counterclockwise % 360 == VIDEOS[name]["rotation"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turn"),
+    [
+        ((-1, 0, 0, 1), Image.Transpose.FLIP_LEFT_RIGHT),
+        ((1, 0, 0, -1), Image.Transpose.FLIP_TOP_BOTTOM),
+        ((0, 1, 1, 0), Image.Transpose.TRANSPOSE),
+        ((0, -1, -1, 0), Image.Transpose.TRANSVERSE),
+        ((0, 1, -1, 0), Image.Transpose.ROTATE_270),
+        ((-1, 0, 0, -1), Image.Transpose.ROTATE_180),
+    ],
+)
+def test_mirrors_and_turns(tmp_path: Path, matrix: tuple[int, ...], turn: Image.Transpose) -> None:
+    """Every display matrix of whole quarter turns, as ISO/IEC 14496-12 multiplies it: (x, y) times the matrix."""
+    path = make_barcoded(tmp_path / "a.mp4", times=[0.0])
+    definition = replace(BASIC, width=0, height=0, columns=1)
+    straight = run(path.read_bytes(), definition).pictures()[0]
+    set_matrix(path, *matrix)
+    turned = run(path.read_bytes(), definition).pictures()[0]
+    expected = straight.transpose(turn)
+    assert turned.size == expected.size
+    assert ImageStat.Stat(ImageChops.difference(turned, expected)).mean[0] < 3
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:

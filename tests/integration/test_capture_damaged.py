@@ -203,6 +203,19 @@ def test_sound_alone_has_no_video(tmp_path: Path) -> None:
             run(Bytes(make_sound(tmp_path / name, codec=codec).read_bytes()))
 
 
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    """GIVEN music with a picture of its album (ID3 version 2.3, APIC) THEN that is not a film."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "JPEG")
+    body = b"\0image/jpeg\0\3\0" + picture.getvalue()
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    sound = make_sound(tmp_path / "a.mp3", codec="mp3").read_bytes()
+    sound = sound[sound.index(b"\xff\xfb") :]
+    with pytest.raises(NoVideo):
+        run(Bytes(b"ID3\3\0\0" + size + frame + sound))
+
+
 def test_empty_files_and_zeros_are_corrupt() -> None:
     with pytest.raises(Corrupt, match="empty"):
         run(Bytes(b""))
