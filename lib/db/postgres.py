@@ -46,6 +46,8 @@ class PostgresSession:
 class PostgresDatabase:
     patience = 20.0
     """Seconds to knock again when all connections are taken: functions burst, PostgreSQL does not."""
+    stuck = 10.0
+    """Seconds a transaction may wait for its next statement: a frozen instance would keep its locks for ever."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -63,8 +65,15 @@ class PostgresDatabase:
         connection = self._connect()
         try:
             with connection:  # commits or rolls back, and closes
+                connection.execute(
+                    f"set local idle_in_transaction_session_timeout = {round(self.stuck * 1000)}".encode()
+                )
                 yield PostgresSession(connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg.errors.IdleInTransactionSessionTimeout,
+        ) as error:
             raise DatabaseUnavailable(reason=_first_line(error)) from error
 
     def _connect(self) -> psycopg.Connection[dict[str, Any]]:
