@@ -124,7 +124,7 @@ class Instances:
             line = ""
         finally:
             overtime.cancel()
-        if not line:
+        if not line.endswith("\n"):  # nothing, or the beginning of an answer
             self._bury(process)
             return f"the instance died (exit code {process.returncode})"
         return str(json.loads(line).get("error", ""))
