@@ -106,8 +106,9 @@ class Attempts:
         except AttemptSuperseded:
             raise
         except MediaError as error:
-            sweep_at = self._clock.now() + self._sweep_after if isinstance(error, Gone) else None
-            event_id = self._tasks.fail(task, Failure.of(error), bytes_read=reader.bytes, sweep_at=sweep_at)
+            event_id = self._tasks.fail(
+                task, Failure.of(error), bytes_read=reader.bytes, sweep_at=self._sweep_at()
+            )
             return error.outcome, str(error), event_id
         except Exception as error:  # noqa: BLE001 - whatever it was, the task must live on
             reason = str(error) if isinstance(error, FilmstripError) else f"{type(error).__name__}: {error}"
@@ -115,16 +116,20 @@ class Attempts:
                 log.outcome(
                     "attempt.crashed", level="error", task=task.id, trace=traceback.format_exc(limit=-6)
                 )
-            released = self._tasks.release(task, reason, bytes_read=reader.bytes)
+            released = self._tasks.release(task, reason, bytes_read=reader.bytes, sweep_at=self._sweep_at())
             return ("timed_out" if released else "retry"), reason, released
         event_id = self._tasks.finish(
             task,
             outcome=manifest.outcome,
             result=result,
             bytes_read=reader.bytes,
-            sweep_at=self._clock.now() + self._sweep_after,
+            sweep_at=self._sweep_at(),
         )
         return manifest.outcome, "", event_id
+
+    def _sweep_at(self) -> float:
+        """However a task ends, what it and killed attempts before it left in the folder is looked at."""
+        return self._clock.now() + self._sweep_after
 
     def _publish(self, task: Task, reader: _Metered, lease: Lease) -> tuple[Manifest, Mapping[str, object]]:
         """Captures where nobody has, and lets the stable names show it. Raises MediaError and storage errors."""
@@ -186,7 +191,7 @@ class Attempts:
 
     def _start_next(self) -> None:
         """A place is free: start what waits for one, without waiting for the timer."""
-        for task in self._tasks.take_due(1):
+        for task in self._tasks.take_startable(1):
             try:
                 self._engine.start(task)
             except InvocationFailed as error:

@@ -5,13 +5,15 @@
                └─────release──────┘  └─ lease runs out: the timer starts the next attempt,
                   (a retry helps)       or, after ATTEMPTS, finishes it as timed_out
 
-Every claim makes a new attempt with a higher number. The number is the fence: an attempt that lost its lease
-matches no row any more, so a late one loses, always. State and outgoing event change in one transaction.
+Every claim makes a new attempt with a higher number; a task that is reopened counts from one again, and counts how
+often it was reopened. Both numbers are the fence: an attempt that lost its lease matches no row any more, so a late
+one loses, always. State and outgoing event change in one transaction.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +52,7 @@ class Task:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    reopened: int = 0
 
     @classmethod
     def of(cls, row: Row) -> Task:
@@ -111,11 +114,13 @@ class Tasks:
             row = session.one("upload_task", bucket=bucket, key=key, etag=etag, definition=definition)
             if row is None:
                 raise TaskNotFound(task_id=f"for {key!r}")
-            task = Task.of(row)
+            task, now = Task.of(row), self._clock.now()
             if task.state == "finished":
                 # A repeated event, or an old version uploaded again: the sweep finds out which.
-                self.plan_sweep(session, task, at=self._clock.now())
-            return Opened(task, new=False, start=False)
+                self.plan_sweep(session, task, at=now)
+            # A repeat may come because whoever took the event died before the start.
+            due = task.due_at is not None and task.due_at <= now
+            return Opened(task, new=False, start=due and self._free_places(session) > 0)
 
     def open_request(self, *, file_id: str, definition: int, engine: str) -> Opened | None:
         """A task of its own for every accepted call; None where the media is not known."""
@@ -170,9 +175,9 @@ class Tasks:
 
     def claim(self, task_id: str) -> Task | NotClaimed:
         """Starts the next attempt. Raises TaskNotFound."""
-        now = self._clock.now()
         with self._database.transaction() as session:
             session.run("lock_captures")
+            now = self._clock.now()  # not before: a connection and the lock may have to be waited for
             row = session.one("task", id=task_id)
             if row is None:
                 raise TaskNotFound(task_id=task_id)
@@ -197,13 +202,13 @@ class Tasks:
         """Keeps the lease. Raises AttemptSuperseded."""
         with self._database.transaction() as session:
             until = self._clock.now() + self._lease
-            if session.one("renew_lease", id=task.id, attempt=task.attempt, until=until) is None:
+            if session.one("renew_lease", **_fence(task), until=until) is None:
                 raise AttemptSuperseded(task_id=task.id, attempt=task.attempt)
 
     def fix_version(self, task: Task, *, etag: str, size: int) -> None:
         """An API task works on the version it finds."""
         with self._database.transaction() as session:
-            session.run("fix_version", id=task.id, attempt=task.attempt, etag=etag, size=size)
+            session.run("fix_version", **_fence(task), etag=etag, size=size)
 
     def finish(
         self, task: Task, *, outcome: str, result: Mapping[str, Any], bytes_read: int, sweep_at: float
@@ -253,8 +258,7 @@ class Tasks:
         now = self._clock.now()
         finished = session.one(
             "finish_task",
-            id=task.id,
-            attempt=task.attempt,
+            **_fence(task),
             outcome=outcome,
             reason=reason,
             result=json.dumps(result, ensure_ascii=False) if result is not None else None,
@@ -276,7 +280,9 @@ class Tasks:
             bytes_read=bytes_read,
         )
 
-    def release(self, task: Task, reason: str, *, bytes_read: int = 0) -> str | None:
+    def release(
+        self, task: Task, reason: str, *, bytes_read: int = 0, sweep_at: float | None = None
+    ) -> str | None:
         """Gives the attempt up for a later one; the last one fails the task: then the event's id.
 
         Raises AttemptSuperseded.
@@ -286,24 +292,34 @@ class Tasks:
                 task,
                 Failure.of(TimedOut(reason=f"{ATTEMPTS} attempts failed: {reason}")),
                 bytes_read=bytes_read,
+                sweep_at=sweep_at,
             )
         due_at = self._clock.now() + RETRY_AFTER[task.attempt - 1] * self._chance.jitter()
         with self._database.transaction() as session:
-            if not session.one(
-                "release_task", id=task.id, attempt=task.attempt, reason=reason, due_at=due_at
-            ):
+            if not session.one("release_task", **_fence(task), reason=reason, due_at=due_at):
                 raise AttemptSuperseded(task_id=task.id, attempt=task.attempt)
             self._end_attempt(session, task, "retry", reason, bytes_read)
         return None
 
     def take_due(self, limit: int) -> list[Task]:
+        """What the timer looks at now: tasks to start, and those whose last attempt died without a word."""
+        with self._database.transaction() as session:
+            now = self._clock.now()
+            rows = session.all(
+                "take_exhausted", now=now, later=now + START_GRACE, limit=limit, attempts=ATTEMPTS
+            )
+        return [*map(Task.of, rows), *self.take_startable(limit)]
+
+    def take_startable(self, limit: int) -> list[Task]:
         """Tasks to start now: waiting too long, or held by an attempt whose lease ran out."""
         with self._database.transaction() as session:
+            # Two that take at once would see the same tasks, and one of them go away with nothing.
+            session.run("lock_captures")
             now = self._clock.now()
             free = min(limit, self._free_places(session))
             if free <= 0:
                 return []
-            rows = session.all("take_due", now=now, later=now + START_GRACE, limit=free)
+            rows = session.all("take_due", now=now, later=now + START_GRACE, limit=free, attempts=ATTEMPTS)
             return [Task.of(row) for row in rows]
 
     def take_sweeps(self, limit: int) -> list[Row]:
@@ -314,21 +330,37 @@ class Tasks:
             media = {row["file_id"]: session.one("media_by_id", file_id=row["file_id"]) for row in rows}
             return [{**(media[row["file_id"]] or {}), **row} for row in rows]
 
-    def end_sweep(self, sweep: Row) -> None:
+    def end_sweep(self, sweep: Row, *, again_at: float | None = None) -> None:
+        taken = {name: sweep[name] for name in ("file_id", "definition", "due_at")}
         with self._database.transaction() as session:
-            session.run(
-                "end_sweep", file_id=sweep["file_id"], definition=sweep["definition"], due_at=sweep["due_at"]
-            )
+            if again_at is None:
+                session.run("end_sweep", **taken)
+            else:
+                session.run("postpone_sweep", later=again_at, **taken)
 
     def plan_sweep(self, session: Session, task: Task, *, at: float) -> None:
         session.run("plan_sweep", file_id=task.file_id, definition=task.definition, due_at=at)
 
+    def is_open(self, file_id: str, definition: int) -> bool:
+        """Whether any task of this media and definition is not finished."""
+        with self._database.transaction() as session:
+            return bool(session.all("open_tasks", file_id=file_id, definition=definition))
+
     def restore(
-        self, *, bucket: str, key: str, etag: str, size: int, definition: int, engine: str
+        self,
+        *,
+        bucket: str,
+        key: str,
+        etag: str,
+        size: int,
+        definition: int,
+        engine: str,
+        looked_at: float = math.inf,
     ) -> Task | None:
         """A task for the version that is in the bucket but has no pictures; None where one is on its way or failed.
 
-        Its event was lost, or the version was replaced, lost its pictures, and was uploaded again.
+        Its event was lost, or the version was replaced, lost its pictures, and was uploaded again. A task that
+        finished after `looked_at` may well have made the pictures since.
         """
         with self._database.transaction() as session:
             row = self._insert(session, "upload", bucket, key, etag, size, definition, engine)
@@ -336,8 +368,11 @@ class Tasks:
                 row = session.one("upload_task", bucket=bucket, key=key, etag=etag, definition=definition)
                 if row is None or row["outcome"] not in ("complete", "partial", "gone"):
                     return None
-                session.run("forget_attempts", task_id=row["id"])
+                if row["finished_at"] >= looked_at:
+                    return None
                 row = session.one("reopen_task", id=row["id"], now=self._clock.now())
+                if row is not None:
+                    session.run("forget_attempts", task_id=row["id"])
         return Task.of(row) if row else None
 
     def reopen(self, task_id: str) -> Task:
@@ -370,6 +405,10 @@ class Tasks:
     def attempts(self, task_id: str) -> list[Row]:
         with self._database.transaction() as session:
             return session.all("attempts_of_task", task_id=task_id)
+
+
+def _fence(task: Task) -> dict[str, Any]:
+    return {"id": task.id, "attempt": task.attempt, "reopened": task.reopened}
 
 
 def exhausted(task: Task) -> Failure | None:

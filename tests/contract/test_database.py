@@ -50,7 +50,7 @@ def test_every_statement_runs_on_both(database):
     """A statement with a mistake in it fails here, by name, on the database that refuses it."""
     import re
 
-    numbers = {"limit", "size", "definition", "attempt", "attempts", "status", "bytes_read", "captures"}
+    numbers = {"limit", "size", "definition", "attempt", "attempts", "status", "bytes_read", "captures", "reopened"}
     for name, sql in queries().items():
         parameters = dict.fromkeys(re.findall(r"(?<!:):([a-z_]+)", sql), 1)
         for found in parameters:

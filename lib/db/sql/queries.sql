@@ -59,29 +59,31 @@ update tasks set due_at = :due_at where id = :id and state = 'waiting';
 
 -- name: renew_lease
 update tasks set lease_until = :until, due_at = :until
- where id = :id and state = 'running' and attempt = :attempt
+ where id = :id and state = 'running' and attempt = :attempt and reopened = :reopened
 returning id;
 
 -- name: fix_version
-update tasks set etag = :etag, size = :size where id = :id and state = 'running' and attempt = :attempt;
+update tasks set etag = :etag, size = :size
+ where id = :id and state = 'running' and attempt = :attempt and reopened = :reopened;
 
 -- name: finish_task
 -- No row: the attempt is no longer the current one, and its transaction rolls back.
 update tasks
    set state = 'finished', outcome = :outcome, reason = :reason, result = :result, finished_at = :now,
        lease_until = null, due_at = null
- where id = :id and state = 'running' and attempt = :attempt
+ where id = :id and state = 'running' and attempt = :attempt and reopened = :reopened
 returning *;
 
 -- name: release_task
 update tasks set state = 'waiting', reason = :reason, lease_until = null, due_at = :due_at
- where id = :id and state = 'running' and attempt = :attempt
+ where id = :id and state = 'running' and attempt = :attempt and reopened = :reopened
 returning id;
 
 -- name: reopen_task
+-- Attempts start at one again: reopened keeps a late one of before from matching its namesake.
 update tasks
-   set state = 'waiting', outcome = null, reason = '', result = null, attempt = 0, finished_at = null,
-       due_at = :now
+   set state = 'waiting', outcome = null, reason = '', result = null, attempt = 0, reopened = reopened + 1,
+       finished_at = null, due_at = :now
  where id = :id and state = 'finished'
 returning *;
 
@@ -91,9 +93,21 @@ delete from attempts where task_id = :task_id;
 -- name: take_due
 -- Pushing due_at ahead is the claim: of two timers, one gets the row.
 update tasks set due_at = :later
- where id in (select id from tasks where state <> 'finished' and due_at <= :now order by due_at limit :limit)
+ where id in (select id from tasks where state <> 'finished' and due_at <= :now and attempt < :attempts
+               order by due_at limit :limit)
    and state <> 'finished' and due_at <= :now
 returning *;
+
+-- name: take_exhausted
+-- Their last attempt lost its lease: they need no free place, only an end.
+update tasks set due_at = :later
+ where id in (select id from tasks where state = 'running' and due_at <= :now and attempt >= :attempts
+               order by due_at limit :limit)
+   and state = 'running' and due_at <= :now
+returning *;
+
+-- name: open_tasks
+select id from tasks where file_id = :file_id and definition = :definition and state <> 'finished' limit 1;
 
 -- name: count_states
 select state, count(*) as tasks from tasks group by state;
@@ -170,6 +184,10 @@ returning file_id, definition, due_at;
 -- name: end_sweep
 -- Only as it was taken: a publication in between has planned another.
 delete from sweeps where file_id = :file_id and definition = :definition and due_at = :due_at;
+
+-- name: postpone_sweep
+update sweeps set due_at = :later
+ where file_id = :file_id and definition = :definition and due_at = :due_at;
 
 -- name: purge_deliveries
 delete from deliveries where created_at < :before and state in ('delivered', 'given_up');
