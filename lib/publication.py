@@ -13,7 +13,9 @@ version's manifest, again if the answer changed meanwhile. Whoever points last, 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -46,6 +48,16 @@ def folder(output_prefix: str, key: str, definition: int) -> str:
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         key = key.encode()[: room - 33].decode(errors="ignore") + "~" + digest
     return f"{output_prefix}{key}{end}"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep left."""
+
+    missing: str = ""
+    """The ETag of the video in the bucket, if it has no pictures."""
+    again: bool = False
+    """Players may still show the former version: its sheets are to go later."""
 
 
 class Publication:
@@ -112,29 +124,41 @@ class Publication:
                 return etag
         return etag
 
-    def discard(self, etag: str) -> None:
-        """Removes the sheets of a version that will never be shown."""
+    def discard(self, etag: str, *, older_than: float = math.inf) -> None:
+        """Removes the sheets of a version that will never be shown.
+
+        A version that is shown still stays: the sweep removes it when the newer one has taken its place.
+        """
+        if self._shown() == etag:
+            return
         for stored in self._contents():
-            if self._belongs(stored, etag):
+            if self._belongs(stored, etag) and stored.modified < older_than:
                 self._storage.delete(stored.key)
 
-    def sweep(self, *, older_than: float) -> str | None:
-        """Points, then removes what no longer belongs: sheets of other versions that were written long enough ago.
+    def sweep(self, *, older_than: float) -> Swept:
+        """Points, then removes the sheets of other versions, once the right one has been shown for long enough.
 
-        Gives the ETag of the video if its pictures are missing, "" if all is well; None if the video is gone, and its
-        sprite with it.
+        As long as the version in the bucket has no pictures, the last one before it is shown, and stays.
         """
+        before = self._shown()
         try:
             etag = self.point()
         except Gone:
             for stored in self._contents():
                 self._storage.delete(stored.key)
-            return None
+            return Swept()
+        if self.finished(etag) is None:
+            return Swept(missing=etag)
+        ours: list[StoredObject] = []
+        stale: list[StoredObject] = []
         for stored in self._contents():
-            stable = stored.key.removeprefix(self.folder) in STABLE_NAMES
-            if not stable and not self._belongs(stored, etag) and stored.modified < older_than:
-                self._storage.delete(stored.key)
-        return "" if self.finished(etag) is not None else etag
+            if stored.key.removeprefix(self.folder) not in STABLE_NAMES:
+                (ours if self._belongs(stored, etag) else stale).append(stored)
+        if before != etag or max(stored.modified for stored in ours) >= older_than:
+            return Swept(again=bool(stale))
+        for stored in stale:
+            self._storage.delete(stored.key)
+        return Swept()
 
     def result(self, manifest: Manifest) -> dict[str, object]:
         """What events and queries tell of the sprite (VOD API 2.0, CreateImageSpriteComplete)."""
@@ -147,6 +171,11 @@ class Publication:
             "coverage": manifest.coverage,
             "folder": self.folder,
         }
+
+    def _shown(self) -> str | None:
+        """The ETag of the version that the stable names show."""
+        manifest = self._read("manifest.json")
+        return manifest.source.etag if manifest is not None else None
 
     def _contents(self) -> list[StoredObject]:
         """What is in the folder itself: below it may lie the sprite of a key that begins like this one."""

@@ -16,6 +16,8 @@ from lib.tasks import Task, Tasks, exhausted
 
 STARTS = 100
 SWEEPS = 20
+SWEEP_PAUSE = 60.0
+"""Seconds at least between two looks at a folder."""
 SENDERS = 8
 DAY = 86400.0
 
@@ -70,7 +72,7 @@ class Timer:
         for task in self._tasks.take_due(STARTS):
             if (failure := exhausted(task)) is not None:
                 try:
-                    self._tasks.fail(task, failure)
+                    self._tasks.fail(task, failure, sweep_at=self._clock.now() + self._sweep_after)
                 except AttemptSuperseded:
                     continue
                 failed += 1
@@ -94,45 +96,52 @@ class Timer:
         return True
 
     def _deliver(self, deadline: float | None) -> int:
-        due = self._deliveries.due()
-        if not due:
-            return 0
-
         def send(event_id: str) -> bool:
             return not _near(deadline) and self._deliveries.send(event_id) == "delivered"
 
-        with ThreadPoolExecutor(min(SENDERS, len(due))) as pool:
-            return sum(pool.map(send, due))
+        delivered = 0
+        while due := self._deliveries.due():
+            with ThreadPoolExecutor(min(SENDERS, len(due))) as pool:
+                taken = sum(pool.map(send, due))
+            delivered += taken
+            if not taken:  # nobody takes them now, or time is up
+                break
+        return delivered
 
     def _sweep(self, deadline: float | None) -> int:
         swept = 0
-        for sweep in self._tasks.take_sweeps(SWEEPS):
-            if _near(deadline):
-                break
-            try:
-                self._sweep_folder(sweep)
-            except FilmstripError as error:
-                log.outcome("sweep.failed", level="warning", key=sweep["key"], reason=str(error))
-                continue
-            swept += 1
+        while not _near(deadline) and (sweeps := self._tasks.take_sweeps(SWEEPS)):
+            for sweep in sweeps:
+                try:
+                    self._sweep_folder(sweep)
+                except FilmstripError as error:
+                    log.outcome("sweep.failed", level="warning", key=sweep["key"], reason=str(error))
+                    continue
+                swept += 1
         return swept
 
     def _sweep_folder(self, sweep: Row) -> None:
         publication = self._attempts.publication(sweep["key"], sweep["definition"])
-        missing = publication.sweep(older_than=self._clock.now() - self._sweep_after)
-        if missing and self._wants(sweep["key"]):
+        now = self._clock.now()
+        older_than = now - self._sweep_after
+        swept = publication.sweep(older_than=older_than)
+        if swept.missing and self._wants(sweep["key"]):
             task = self._tasks.restore(
                 bucket=sweep["bucket"],
                 key=sweep["key"],
-                etag=missing,
+                etag=swept.missing,
                 size=publication.source().size,
                 definition=sweep["definition"],
                 engine=self._engine_name,
+                looked_at=now,
             )
             if task is not None:
                 log.outcome("task.restored", task=task.id, key=task.key)
                 self._start(task)
-        self._tasks.end_sweep(sweep)
+            elif not self._tasks.is_open(sweep["file_id"], sweep["definition"]):
+                publication.discard(swept.missing, older_than=older_than)
+        again_at = now + max(self._sweep_after, SWEEP_PAUSE) if swept.again else None
+        self._tasks.end_sweep(sweep, again_at=again_at)
 
     def _purge(self) -> int:
         now = self._clock.now()
