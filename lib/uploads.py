@@ -14,6 +14,10 @@ from lib.tasks import Tasks
 if TYPE_CHECKING:
     from lib.validation.cos import CosRecord
 
+LONGEST_ETAG = 128
+LARGEST_OBJECT = 1 << 50
+"""Bytes; the largest object that COS takes has 48.82 TB."""
+
 What = Literal["opened", "known", "ignored", "refused", "failed"]
 
 
@@ -25,16 +29,19 @@ class Taken:
     key: str = ""
     task: str = ""
     reason: str = ""
-    error: FilmstripError | None = None
+    error: Exception | None = None
 
 
 class Intake(list[Taken]):
     """What became of each record of an event."""
 
     def raise_if_retry_helps(self) -> None:
-        """SCF can only repeat the whole event: what is done already will change nothing then."""
+        """SCF can only repeat the whole event: what is done already will change nothing then.
+
+        An error that is none of ours is raised too: nobody knows whether a retry helps.
+        """
         for taken in self:
-            if taken.error is not None and taken.error.retry_helps:
+            if taken.error is not None and getattr(taken.error, "retry_helps", True):
                 raise taken.error
 
     def summary(self) -> list[dict[str, str]]:
@@ -92,7 +99,12 @@ class Uploads:
         """Each record for itself: one that fails does not hold up the others."""
         intake = Intake()
         for record in records:
-            for taken in self._take(record):
+            try:
+                every = self._take(record)
+            except Exception as error:  # noqa: BLE001 - not even one that fails as nobody thought of
+                key = "" if isinstance(record, Invalid) else record.key
+                every = [Taken("failed", key, reason=f"{type(error).__name__}: {error}", error=error)]
+            for taken in every:
                 intake.append(taken)
                 _tell(taken)
         return intake
@@ -111,6 +123,8 @@ class Uploads:
             return [Taken("ignored", record.key, reason=reason)]
         if found := keys.problem(record.key):
             return [Taken("refused", record.key, reason=f"its key cannot be addressed: {found}; rename it")]
+        if problem := bad_version(record):
+            return [Taken("refused", record.key, reason=problem)]
         return [self._open(record, definition) for definition in self._definitions]
 
     def _open(self, record: CosRecord, definition: int) -> Taken:
@@ -125,17 +139,15 @@ class Uploads:
             )
         except FilmstripError as error:
             return Taken("failed", record.key, reason=str(error), error=error)
-        if not opened.new:
-            return Taken("known", record.key, opened.task.id, reason="this version has its task already")
+        what: What = "opened" if opened.new else "known"
+        reason = "" if opened.new else "this version has its task already"
         if opened.start:
             try:
                 self._engine.start(opened.task)
             except InvocationFailed as error:
                 # The task is recorded: the timer starts it.
-                return Taken(
-                    "opened", record.key, opened.task.id, reason=f"its start is left to the timer: {error}"
-                )
-        return Taken("opened", record.key, opened.task.id)
+                reason = f"its start is left to the timer: {error}"
+        return Taken(what, record.key, opened.task.id, reason=reason)
 
     def _find_etag(self, record: CosRecord) -> str:
         """Events of older buckets have no ETag. An object gone by now still gets its task, and its failure event."""
@@ -145,9 +157,20 @@ class Uploads:
             return f"gone-{record.time}"
 
 
+def bad_version(record: CosRecord) -> str:
+    """Why this cannot be what COS says of an object; "" if it can."""
+    if len(record.etag) > LONGEST_ETAG or not (record.etag.isascii() and record.etag.isprintable()):
+        return f"meta.ETag is none: up to {LONGEST_ETAG} printable ASCII characters are expected"
+    if record.size > LARGEST_OBJECT:
+        return f"size is more than {LARGEST_OBJECT} bytes, which no object has"
+    return ""
+
+
 _LEVELS: dict[What, str] = {"refused": "error", "failed": "error", "ignored": "info"}
 
 
 def _tell(taken: Taken) -> None:
-    facts: dict[str, Any] = {"key": taken.key, "task": taken.task, "reason": taken.reason}
+    # A key that is not valid Unicode is told of in a form that can be written.
+    key = taken.key.encode(errors="backslashreplace").decode()
+    facts: dict[str, Any] = {"key": key, "task": taken.task, "reason": taken.reason}
     log.outcome(f"upload.{taken.what}", level=_LEVELS.get(taken.what, "info"), **facts)
