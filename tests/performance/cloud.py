@@ -41,7 +41,9 @@ used = [getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)]
 print(json.dumps([answer, sorted(sys.modules), sum(one.ru_utime + one.ru_stime for one in used)]))
 """
 
-_NOTHING = """
+_IMPORT = """
+import sys
+exec(sys.argv[1])
 from resource import RUSAGE_SELF, getrusage
 used = getrusage(RUSAGE_SELF)
 print([0, [], used.ru_utime + used.ru_stime])
@@ -107,9 +109,9 @@ def run(function: str, event: Any, environment: Mapping[str, str]) -> Invocation
     return _run([_FIRST_INVOCATION, function], [event, CONTEXT], environment)
 
 
-def run_nothing(environment: Mapping[str, str]) -> Invocation:
-    """An interpreter that starts and ends."""
-    return _run([_NOTHING], [], environment)
+def run_import(statement: str, environment: Mapping[str, str]) -> Invocation:
+    """One import in a fresh process; "" is an interpreter that only starts and ends."""
+    return _run([_IMPORT, statement], [], environment)
 
 
 def _run(program: list[str], given: list[Any], environment: Mapping[str, str]) -> Invocation:

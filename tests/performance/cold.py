@@ -18,6 +18,16 @@ from tests.performance.cloud import CASES, ROOT, Cloud, Invocation
 
 KINDS = ("with", "without")
 BARE = "a bare interpreter"
+LIBRARIES = {
+    BARE: "",
+    "pydantic alone": "from pydantic import BaseModel",
+    "psycopg alone": "import psycopg",
+    "the SDK's CommonClient alone": "from tencentcloud.common.common_client import CommonClient",
+    "urllib3 alone": "import urllib3",
+    "av alone": "import av",
+    "Pillow alone": "import PIL.Image",
+}
+"""To compare machines by, and to see what a first invocation is made of (they share parts of the library)."""
 
 
 def table(runs: int) -> str:
@@ -32,7 +42,8 @@ def table(runs: int) -> str:
         for _ in range(runs):
             for kind, cache in caches.items():
                 python = {"PYTHONDONTWRITEBYTECODE": "x", "PYTHONPYCACHEPREFIX": str(cache)}
-                taken.setdefault((BARE, kind), []).append(cloud.run_nothing(python))
+                for name, statement in LIBRARIES.items():
+                    taken.setdefault((name, kind), []).append(cloud.run_import(statement, python))
                 for case in CASES:
                     invocation = functions.first_invocation(case, **python)
                     taken.setdefault((case.name, kind), []).append(invocation)
@@ -57,10 +68,10 @@ def _markdown(taken: dict[tuple[str, str], list[Invocation]], runs: int) -> str:
         f"*answer*: medians of {runs} until the answer is there, less {BARE}; (lowest). *process*: the whole "
         "process, with interpreter and exit. on_task includes the capture of a short video.",
         "",
-        "| first invocation | answer, with bytecode | process | answer, without bytecode | process | without / with |",
+        "| | answer, with bytecode | process | answer, without bytecode | process | without / with |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name in (BARE, *(case.name for case in CASES)):
+    for name in (*(case.name for case in CASES), *LIBRARIES):
         cells, answers = [], []
         for kind in KINDS:
             bare = median(one.cpu for one in taken[BARE, kind]) if name != BARE else 0.0
