@@ -170,7 +170,5 @@ _LEVELS: dict[What, str] = {"refused": "error", "failed": "error", "ignored": "i
 
 
 def _tell(taken: Taken) -> None:
-    # A key that is not valid Unicode is told of in a form that can be written.
-    key = taken.key.encode(errors="backslashreplace").decode()
-    facts: dict[str, Any] = {"key": key, "task": taken.task, "reason": taken.reason}
+    facts: dict[str, Any] = {"key": taken.key, "task": taken.task, "reason": taken.reason}
     log.outcome(f"upload.{taken.what}", level=_LEVELS.get(taken.what, "info"), **facts)
