@@ -16,7 +16,7 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from lib.sprites import Definition, Manifest, capture
+from lib.sprites import Definition, Manifest, capture, reading
 from lib.sprites.sheets import Sheet
 from tests.videos import Bytes, hide_beginning, make_barcoded, read_barcode, set_matrix
 
@@ -276,3 +276,19 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
     manifest = run(data, replace(BASIC, interval=20)).manifest
     assert len(manifest.tiles) == 7
     assert manifest.read.bytes < len(data) / 3
+
+
+@pytest.mark.parametrize("accuracy", ["auto", "exact", "keyframe"])
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv"])
+def test_what_is_read_grows_with_the_file_and_not_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, accuracy: str
+) -> None:
+    """GIVEN one key frame at the very beginning and hardly any cache THEN nothing is searched again and again."""
+    monkeypatch.setattr(reading, "CACHED_BLOCKS", 16)
+    options = {"preset": "ultrafast", "qp": "6"}
+    path = make_barcoded(tmp_path / f"a.{suffix}", seconds=60, fps=10, gop=10_000, options=options)
+    data = path.read_bytes()
+    manifest = run(data, replace(BASIC, interval=2, rows=10, columns=10, accuracy=accuracy)).manifest
+    assert len(manifest.tiles) == 31
+    assert len(data) > 3 * 16 * reading.BLOCK
+    assert manifest.read.bytes < 12 * len(data)
