@@ -190,6 +190,7 @@ class Tasks:
             if self._free_places(session) <= 0:
                 session.run("postpone_task", id=task_id, due_at=now)
                 return NotClaimed("no free place")
+            now = self._clock.now()  # after the end of whose place this takes
             claimed = session.one(
                 "claim_task", id=task_id, now=now, until=now + self._lease, attempts=ATTEMPTS
             )
