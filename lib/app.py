@@ -27,6 +27,7 @@ from lib.uploads import Rules
 
 if TYPE_CHECKING:
     from lib.attempts import Attempts
+    from lib.publication import Publication
     from lib.storage.http import HttpSource
     from lib.storage.readers import FileReader
     from lib.timer import Ticked, Timer
@@ -79,24 +80,44 @@ class App:
             self.engine,
             SystemClock(),
             definitions=self.definitions,
-            output_prefix=self.settings.OUTPUT_PREFIX,
-            public_base_url=self.settings.PUBLIC_BASE_URL or bucket_url(self.settings),
+            publication=self.publication,
             lease=self.settings.LEASE_SECONDS,
             sweep_after=self.settings.STALE_SECONDS,
         )
 
+    def publication(self, key: str, definition: int) -> Publication:
+        """Where the sprite of a key is published. Raises Invalid for an unknown definition."""
+        from lib.publication import Publication
+
+        return Publication(
+            self.storage(),
+            output_prefix=self.settings.OUTPUT_PREFIX,
+            public_base_url=self.settings.PUBLIC_BASE_URL or bucket_url(self.settings),
+            key=key,
+            definition=self.definitions.get(definition),
+        )
+
     def _timer(self) -> Timer:
+        from lib.sweeps import Sweeps
         from lib.timer import Timer
 
+        sweeps = Sweeps(
+            self.database,
+            self.tasks,
+            self.engine,
+            SystemClock(),
+            publication=self.publication,
+            wants=self.rules.wants,
+            engine_name=self.settings.ENGINE,
+            stale_after=self.settings.STALE_SECONDS,
+        )
         return Timer(
             self.database,
             self.tasks,
             self.deliveries,
-            self._attempts(),
+            sweeps,
             self.engine,
             SystemClock(),
-            wants=self.rules.wants,
-            engine_name=self.settings.ENGINE,
             sweep_after=self.settings.STALE_SECONDS,
             retention_days=self.settings.RETENTION_DAYS,
         )

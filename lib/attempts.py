@@ -19,15 +19,14 @@ from lib.errors import (
     AttemptSuperseded,
     FilmstripError,
     Gone,
-    InvocationFailed,
     MediaError,
     ObjectChanged,
     ObjectNotFound,
 )
-from lib.ports import ByteRange, Clock, Engine, Storage
+from lib.ports import ByteRange, Clock, Engine, Storage, Task
 from lib.publication import Publication
 from lib.sprites import Manifest
-from lib.tasks import Failure, NotClaimed, Task, Tasks
+from lib.tasks import Failure, NotClaimed, Tasks, start
 
 SAFETY = 15.0
 """Seconds before the function's own limit at which an attempt gives up in good order."""
@@ -51,8 +50,7 @@ class Attempts:
         clock: Clock,
         *,
         definitions: Definitions,
-        output_prefix: str,
-        public_base_url: str,
+        publication: Callable[[str, int], Publication],
         lease: float,
         sweep_after: float,
     ) -> None:
@@ -62,8 +60,7 @@ class Attempts:
         self._engine = engine
         self._clock = clock
         self._definitions = definitions
-        self._output_prefix = output_prefix
-        self._public_base_url = public_base_url
+        self._publication = publication
         self._lease = lease
         self._sweep_after = sweep_after
 
@@ -133,7 +130,7 @@ class Attempts:
 
     def _publish(self, task: Task, reader: _Metered, lease: Lease) -> tuple[Manifest, Mapping[str, object]]:
         """Captures where nobody has, and lets the stable names show it. Raises MediaError and storage errors."""
-        publication = self.publication(task.key, task.definition)
+        publication = self._publication(task.key, task.definition)
         source = publication.source()
         etag = task.etag
         if not etag:  # an API task works on the version it finds
@@ -171,15 +168,6 @@ class Attempts:
             progress=lambda _done, _total: lease.check(),
         )
 
-    def publication(self, key: str, definition: int) -> Publication:
-        return Publication(
-            self._storage(),
-            output_prefix=self._output_prefix,
-            public_base_url=self._public_base_url,
-            key=key,
-            definition=self._definitions.get(definition),
-        )
-
     @contextmanager
     def _held(self, task: Task, deadline: float | None) -> Iterator[Lease]:
         heartbeat = _Heartbeat(lambda: self._tasks.renew(task), self._lease / 3, task, deadline)
@@ -192,10 +180,7 @@ class Attempts:
     def _start_next(self) -> None:
         """A place is free: start what waits for one, without waiting for the timer."""
         for task in self._tasks.take_startable(1):
-            try:
-                self._engine.start(task)
-            except InvocationFailed as error:
-                log.outcome("task.not_started", level="warning", task=task.id, reason=str(error))
+            start(self._engine, task)
 
 
 class _Heartbeat:

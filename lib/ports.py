@@ -1,14 +1,15 @@
-"""What the core needs from outside, as Protocols. Adapters live in db/, storage/, engines/, invokers/."""
+"""What the core needs from outside, as Protocols, and the values that cross.
+
+Adapters live in db/, storage/, engines/, invokers/.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from lib.tasks import Task
+from typing import Any, Protocol
 
 Row = Mapping[str, Any]
 ByteRange = tuple[int, int]
@@ -104,6 +105,34 @@ class Invoker(Protocol):
     def invoke(self, function: str, payload: Mapping[str, Any]) -> None:
         """Starts a function and does not wait for it. Raises InvocationFailed, Throttled (429, 432)."""
         ...
+
+
+@dataclass(frozen=True)
+class Task:
+    id: str
+    origin: str
+    file_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    definition: int
+    engine: str
+    state: str
+    outcome: str | None
+    reason: str
+    attempt: int
+    reopened: int
+    lease_until: float | None
+    due_at: float | None
+    result: dict[str, Any] | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+    @classmethod
+    def of(cls, row: Row) -> Task:
+        return cls(**{**row, "result": json.loads(row["result"]) if row["result"] else None})
 
 
 class Engine(Protocol):

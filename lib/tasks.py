@@ -18,45 +18,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lib import log
 from lib.deliveries import Deliveries
-from lib.errors import FAILURES, AttemptSuperseded, MediaError, TaskNotFound, TimedOut
-from lib.ports import Chance, Clock, Database, Row, Session
+from lib.errors import (
+    FAILURES,
+    AttemptSuperseded,
+    InvocationFailed,
+    MediaError,
+    TaskNotFound,
+    TimedOut,
+)
+from lib.ports import Chance, Clock, Database, Engine, Row, Session, Task
 
 ATTEMPTS = 3
 START_GRACE = 60.0
 """Seconds until the timer starts a task whose invocation never arrived."""
 
-SWEEP_LEASE = 600.0
 RETRY_AFTER = (20.0, 120.0)
 """Seconds before the second and the third attempt."""
-
-
-@dataclass(frozen=True)
-class Task:
-    id: str
-    origin: str
-    file_id: str
-    bucket: str
-    key: str
-    etag: str
-    size: int
-    definition: int
-    engine: str
-    state: str
-    outcome: str | None
-    reason: str
-    attempt: int
-    lease_until: float | None
-    due_at: float | None
-    result: dict[str, Any] | None
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    reopened: int = 0
-
-    @classmethod
-    def of(cls, row: Row) -> Task:
-        return cls(**{**row, "result": json.loads(row["result"]) if row["result"] else None})
 
 
 @dataclass(frozen=True)
@@ -117,7 +96,7 @@ class Tasks:
             task, now = Task.of(row), self._clock.now()
             if task.state == "finished":
                 # A repeated event, or an old version uploaded again: the sweep finds out which.
-                self.plan_sweep(session, task, at=now)
+                self._plan_sweep(session, task, at=now)
             # A repeat may come because whoever took the event died before the start.
             due = task.due_at is not None and task.due_at <= now
             return Opened(task, new=False, start=due and self._free_places(session) > 0)
@@ -227,7 +206,7 @@ class Tasks:
         }
         with self._database.transaction() as session:
             event_id = self._end(session, task, outcome, "", result, data, bytes_read)
-            self.plan_sweep(session, task, at=sweep_at)
+            self._plan_sweep(session, task, at=sweep_at)
             return event_id
 
     def fail(
@@ -243,7 +222,7 @@ class Tasks:
         with self._database.transaction() as session:
             event_id = self._end(session, task, failure.outcome, failure.reason, None, data, bytes_read)
             if sweep_at is not None:
-                self.plan_sweep(session, task, at=sweep_at)
+                self._plan_sweep(session, task, at=sweep_at)
             return event_id
 
     def _end(
@@ -323,23 +302,7 @@ class Tasks:
             rows = session.all("take_due", now=now, later=now + START_GRACE, limit=free, attempts=ATTEMPTS)
             return [Task.of(row) for row in rows]
 
-    def take_sweeps(self, limit: int) -> list[Row]:
-        """Published folders to look at now, as {file_id, definition, due_at, bucket, key}."""
-        with self._database.transaction() as session:
-            now = self._clock.now()
-            rows = session.all("take_sweeps", now=now, later=now + SWEEP_LEASE, limit=limit)
-            media = {row["file_id"]: session.one("media_by_id", file_id=row["file_id"]) for row in rows}
-            return [{**(media[row["file_id"]] or {}), **row} for row in rows]
-
-    def end_sweep(self, sweep: Row, *, again_at: float | None = None) -> None:
-        taken = {name: sweep[name] for name in ("file_id", "definition", "due_at")}
-        with self._database.transaction() as session:
-            if again_at is None:
-                session.run("end_sweep", **taken)
-            else:
-                session.run("postpone_sweep", later=again_at, **taken)
-
-    def plan_sweep(self, session: Session, task: Task, *, at: float) -> None:
+    def _plan_sweep(self, session: Session, task: Task, *, at: float) -> None:
         session.run("plan_sweep", file_id=task.file_id, definition=task.definition, due_at=at)
 
     def is_open(self, file_id: str, definition: int) -> bool:
@@ -410,6 +373,16 @@ class Tasks:
 
 def _fence(task: Task) -> dict[str, Any]:
     return {"id": task.id, "attempt": task.attempt, "reopened": task.reopened}
+
+
+def start(engine: Engine, task: Task) -> str:
+    """Sets the capture going; "" or the reason why that is left to the timer."""
+    try:
+        engine.start(task)
+    except InvocationFailed as error:
+        log.outcome("task.not_started", level="warning", task=task.id, reason=str(error))
+        return str(error)
+    return ""
 
 
 def exhausted(task: Task) -> Failure | None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lib import log
-from lib.attempts import Attempts
 from lib.deliveries import EVENTS_KEPT, Deliveries
-from lib.errors import AttemptSuperseded, FilmstripError, InvocationFailed
-from lib.ports import Clock, Database, Engine, Row
-from lib.tasks import Task, Tasks, exhausted
+from lib.errors import AttemptSuperseded
+from lib.ports import Clock, Database, Engine
+from lib.sweeps import Sweeps
+from lib.tasks import Tasks, exhausted, start
 
 STARTS = 100
-SWEEPS = 20
-SWEEP_PAUSE = 60.0
-"""Seconds at least between two looks at a folder."""
 SENDERS = 8
 DAY = 86400.0
 
@@ -37,23 +33,19 @@ class Timer:
         database: Database,
         tasks: Tasks,
         deliveries: Deliveries,
-        attempts: Attempts,
+        sweeps: Sweeps,
         engine: Engine,
         clock: Clock,
         *,
-        wants: Callable[[str], bool],
-        engine_name: str,
         sweep_after: float,
         retention_days: float,
     ) -> None:
         self._database = database
         self._tasks = tasks
         self._deliveries = deliveries
-        self._attempts = attempts
+        self._sweeps = sweeps
         self._engine = engine
         self._clock = clock
-        self._wants = wants
-        self._engine_name = engine_name
         self._sweep_after = sweep_after
         self._retention_days = retention_days
 
@@ -61,7 +53,7 @@ class Timer:
         """One round. `deadline` is on the clock of `time.monotonic`: sending and sweeping stop before it."""
         started, failed = self._start_due()
         delivered = self._deliver(deadline)
-        swept = self._sweep(deadline)
+        swept = self._sweeps.run(lambda: _near(deadline))
         ticked = Ticked(started, failed, delivered, swept, self._purge())
         if any(vars(ticked).values()):
             log.outcome("timer.ticked", **vars(ticked))
@@ -84,16 +76,8 @@ class Timer:
                     reason=failure.reason,
                 )
             else:
-                started += self._start(task)
+                started += not start(self._engine, task)
         return started, failed
-
-    def _start(self, task: Task) -> bool:
-        try:
-            self._engine.start(task)
-        except InvocationFailed as error:
-            log.outcome("task.not_started", level="warning", task=task.id, reason=str(error))
-            return False
-        return True
 
     def _deliver(self, deadline: float | None) -> int:
         def send(event_id: str) -> bool:
@@ -107,41 +91,6 @@ class Timer:
             if not taken:  # nobody takes them now, or time is up
                 break
         return delivered
-
-    def _sweep(self, deadline: float | None) -> int:
-        swept = 0
-        while not _near(deadline) and (sweeps := self._tasks.take_sweeps(SWEEPS)):
-            for sweep in sweeps:
-                try:
-                    self._sweep_folder(sweep)
-                except FilmstripError as error:
-                    log.outcome("sweep.failed", level="warning", key=sweep["key"], reason=str(error))
-                    continue
-                swept += 1
-        return swept
-
-    def _sweep_folder(self, sweep: Row) -> None:
-        publication = self._attempts.publication(sweep["key"], sweep["definition"])
-        now = self._clock.now()
-        older_than = now - self._sweep_after
-        swept = publication.sweep(older_than=older_than)
-        if swept.missing and self._wants(sweep["key"]):
-            task = self._tasks.restore(
-                bucket=sweep["bucket"],
-                key=sweep["key"],
-                etag=swept.missing,
-                size=publication.source().size,
-                definition=sweep["definition"],
-                engine=self._engine_name,
-                looked_at=now,
-            )
-            if task is not None:
-                log.outcome("task.restored", task=task.id, key=task.key)
-                self._start(task)
-            elif not self._tasks.is_open(sweep["file_id"], sweep["definition"]):
-                publication.discard(swept.missing, older_than=older_than)
-        again_at = now + max(self._sweep_after, SWEEP_PAUSE) if swept.again else None
-        self._tasks.end_sweep(sweep, again_at=again_at)
 
     def _purge(self) -> int:
         now = self._clock.now()

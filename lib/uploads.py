@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lib import keys, log
-from lib.errors import FilmstripError, Invalid, InvocationFailed, ObjectNotFound
+from lib.errors import FilmstripError, Invalid, ObjectNotFound
 from lib.ports import Engine, Storage
-from lib.tasks import Tasks
+from lib.tasks import Tasks, start
 
 if TYPE_CHECKING:
     from lib.validation.cos import CosRecord
@@ -141,12 +141,8 @@ class Uploads:
             return Taken("failed", record.key, reason=str(error), error=error)
         what: What = "opened" if opened.new else "known"
         reason = "" if opened.new else "this version has its task already"
-        if opened.start:
-            try:
-                self._engine.start(opened.task)
-            except InvocationFailed as error:
-                # The task is recorded: the timer starts it.
-                reason = f"its start is left to the timer: {error}"
+        if opened.start and (problem := start(self._engine, opened.task)):
+            reason = f"its start is left to the timer: {problem}"
         return Taken(what, record.key, opened.task.id, reason=reason)
 
     def _find_etag(self, record: CosRecord) -> str:

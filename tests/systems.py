@@ -17,12 +17,11 @@ from lib.app import App, build
 from lib.engines.own import OwnEngine
 from lib.local.receiver import Received, Receiver
 from lib.local.watcher import cos_event
-from lib.ports import StoredObject
+from lib.ports import StoredObject, Task
 from lib.signing.webhooks import Keyring
 from lib.sprites import Manifest
 from lib.storage.folder import FolderStorage
 from lib.system import SystemClock
-from lib.tasks import Task
 from lib.validation import cos
 from tests.cos_server import CosServer
 

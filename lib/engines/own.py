@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lib.ports import Invoker
-from lib.tasks import Task
+from lib.ports import Invoker, Task
 
 
 class OwnEngine:

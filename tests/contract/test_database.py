@@ -39,7 +39,9 @@ def test_migrations_started_at_once_run_once(tmp_path, postgres_server):
     for open_one in (lambda: SqliteDatabase(tmp_path / "f.db"), lambda: PostgresDatabase(url)):
         applied, threads = [], []
         for _ in range(6):
-            threads.append(threading.Thread(target=lambda make=open_one, to=applied: to.extend(make().migrate())))
+            threads.append(
+                threading.Thread(target=lambda make=open_one, to=applied: to.extend(make().migrate()))
+            )
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -50,7 +52,17 @@ def test_every_statement_runs_on_both(database):
     """A statement with a mistake in it fails here, by name, on the database that refuses it."""
     import re
 
-    numbers = {"limit", "size", "definition", "attempt", "attempts", "status", "bytes_read", "captures", "reopened"}
+    numbers = {
+        "limit",
+        "size",
+        "definition",
+        "attempt",
+        "attempts",
+        "status",
+        "bytes_read",
+        "captures",
+        "reopened",
+    }
     for name, sql in queries().items():
         parameters = dict.fromkeys(re.findall(r"(?<!:):([a-z_]+)", sql), 1)
         for found in parameters:

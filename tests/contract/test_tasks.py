@@ -8,6 +8,7 @@ import pytest
 
 from lib.deliveries import Deliveries
 from lib.errors import AttemptSuperseded, Corrupt, TaskNotFound
+from lib.sweeps import Sweeps
 from lib.tasks import ATTEMPTS, START_GRACE, Failure, NotClaimed, Tasks, exhausted
 from tests.senders import RecordingSender
 
@@ -256,16 +257,19 @@ def test_a_version_without_pictures_gets_its_task_back_but_a_failed_one_does_not
     assert tasks.restore(**restore) is None
 
 
-def test_a_repeat_of_a_finished_upload_asks_for_a_look_at_its_folder(tasks, clock):
+def test_a_repeat_of_a_finished_upload_asks_for_a_look_at_its_folder(tasks, clock, database):
+    sweeps = Sweeps(
+        database, tasks, None, clock, publication=None, wants=None, engine_name="own", stale_after=0.0
+    )
     task = tasks.claim(opened(tasks).task.id)
     tasks.fail(task, Failure.of(Corrupt(reason="broken")))
-    assert tasks.take_sweeps(10) == []
+    assert sweeps.take(10) == []
 
     opened(tasks)
 
-    [sweep] = tasks.take_sweeps(10)
+    [sweep] = sweeps.take(10)
     assert (sweep["key"], sweep["file_id"], sweep["definition"]) == (UPLOAD["key"], task.file_id, 10)
-    assert tasks.take_sweeps(10) == []
-    tasks.end_sweep(sweep)
+    assert sweeps.take(10) == []
+    sweeps.end(sweep)
     clock.sleep(86400)
-    assert tasks.take_sweeps(10) == []
+    assert sweeps.take(10) == []

@@ -26,9 +26,11 @@ from lib.engines.own import OwnEngine
 from lib.local.watcher import cos_event
 from lib.netguard import Guard
 from lib.ports import Answer, ByteRange, Row, Session, StoredObject
+from lib.publication import Publication
 from lib.sender import HttpSender
 from lib.sprites import Definition
 from lib.storage.folder import FolderStorage
+from lib.sweeps import Sweeps
 from lib.system import SystemChance, SystemClock
 from lib.tasks import Tasks
 from lib.timer import Timer
@@ -203,8 +205,7 @@ class Machine:
             engine,
             self.clock,
             definitions=Definitions({DEFINITION.number: DEFINITION}),
-            output_prefix="sprites/",
-            public_base_url="https://cdn.example",
+            publication=self.publication,
             lease=LEASE,
             sweep_after=STALE,
         )
@@ -217,17 +218,34 @@ class Machine:
             definitions=[DEFINITION.number],
             engine_name="own",
         )
+        sweeps = Sweeps(
+            self.database,
+            self.tasks,
+            engine,
+            self.clock,
+            publication=self.publication,
+            wants=rules.wants,
+            engine_name="own",
+            stale_after=STALE,
+        )
         self.timer = Timer(
             self.database,
             self.tasks,
             self.deliveries,
-            self.attempts,
+            sweeps,
             engine,
             self.clock,
-            wants=rules.wants,
-            engine_name="own",
             sweep_after=STALE,
             retention_days=30,
+        )
+
+    def publication(self, key: str, definition: int) -> Publication:
+        return Publication(
+            self.storage,
+            output_prefix="sprites/",
+            public_base_url="https://cdn.example",
+            key=key,
+            definition=DEFINITION,
         )
 
     def work(self, work: Work) -> None:

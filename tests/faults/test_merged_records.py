@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from lib.deliveries import Deliveries
 from lib.errors import DatabaseUnavailable, InvocationFailed, Throttled
 from lib.local.watcher import cos_event
-from lib.ports import Database, Row, Session, StoredObject
-from lib.tasks import START_GRACE, Task, Tasks
+from lib.ports import Database, Row, Session, StoredObject, Task
+from lib.tasks import START_GRACE, Tasks
 from lib.uploads import Rules, Uploads
 from lib.validation import cos
 from tests.conftest import CountingChance, FrozenClock, open_database

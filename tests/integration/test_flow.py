@@ -199,7 +199,7 @@ def test_a_straggler_that_points_last_points_right(simple, videos):
     """An attempt that was held up between reading the version and writing the stable names."""
     first = simple.upload(KEY, videos[0])
     simple.run()
-    publication = simple.app._attempts().publication(KEY, 10)
+    publication = simple.app.publication(KEY, 10)
     asked = publication.source
 
     def overwritten_right_after():

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from lib.errors import DatabaseUnavailable, Invalid, KeyRefused, ObjectNotFound, TaskNotFound
-from lib.tasks import Opened, Task
+from lib.ports import Task
+from lib.tasks import Opened
 from lib.uploads import Rules, Uploads
 from lib.validation import cos
 
@@ -24,7 +25,7 @@ class Tasks:
         new = (key, etag, definition) not in self.opened
         task = Task(
             f"task-{key}-{definition}", "upload", "1", bucket, key, etag, size, definition, engine, "waiting", None,
-            "", 0, None, 0.0, None, 0.0, None, None,
+            "", 0, 0, None, 0.0, None, 0.0, None, None,
         )  # fmt: skip
         self.opened[key, etag, definition] = task
         return Opened(task, new=new, start=new)

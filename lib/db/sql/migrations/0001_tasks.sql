@@ -24,6 +24,7 @@ create table tasks (
                                         'too_large', 'gone', 'timed_out')),
     reason      text not null default '',
     attempt     integer not null default 0,
+    reopened    integer not null default 0, -- how often it was started anew: with attempt it is the fence
     lease_until double precision,           -- how long the running attempt may hold the task
     due_at      double precision,           -- when the timer looks at it
     result      text,                       -- JSON: what events and queries tell of the pictures
