@@ -5,6 +5,7 @@ FilmstripError
 ├── Invalid                   a message from outside is not what it should be
 ├── MediaError                the video is the reason; each has the outcome it ends the task with
 │   ├── NoVideo  TooShort  Corrupt  Unsupported  TooLarge  Gone  TimedOut
+├── DecoderFailed             the child process crashed, hung or met a limit (a retry may help)
 ├── StorageError
 │   ├── ObjectNotFound  ObjectChanged  KeyRefused  StorageRefused
 │   └── StorageUnavailable    (a retry helps)
@@ -113,6 +114,12 @@ class TimedOut(MediaError):
 
     outcome = "timed_out"
     status = 30010
+
+
+class DecoderFailed(FilmstripError):
+    """The decoder failed: {reason}."""
+
+    retry_helps = True
 
 
 FAILURES: dict[str, type[MediaError]] = {

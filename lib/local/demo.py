@@ -21,7 +21,7 @@ from lib.local.platform import Platform
 from lib.local.receiver import Received, Receiver
 from lib.signing.webhooks import Keyring
 from lib.sprites import Manifest
-from lib.tasks import Task
+from lib.ports import Task
 
 HOME = Path("var/demo")
 PATIENCE = 900.0

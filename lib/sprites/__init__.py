@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lib.sprites.definition import PRESET_10, Definition
+from lib.sprites.limits import Limits
 from lib.sprites.manifest import Manifest, Read, SheetEntry, Source, Tile
 from lib.sprites.reading import Reader
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRESET_10",
     "Definition",
+    "Limits",
     "Manifest",
     "Read",
     "Reader",
@@ -29,6 +31,8 @@ __all__ = [
     "Tile",
     "capture",
 ]
+
+DEFAULT_LIMITS = Limits()
 
 
 def capture(
@@ -39,14 +43,21 @@ def capture(
     emit: Callable[[Sheet], None],
     source: Mapping[str, str | None],
     progress: Callable[[int, int], None] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Manifest:
     """Makes the sprite of a video. Sheets, named by their index from 0, are emitted one by one.
 
     `source` may hold `bucket`, `key`, `etag`, for the manifest; `progress` gets tiles done and tiles in all.
-    Raises NoVideo, TooShort, Corrupt, Unsupported, TooLarge; whatever the reader raises comes out as it is.
+    Raises NoVideo, TooShort, Corrupt, Unsupported, TooLarge, DecoderFailed; whatever the reader raises comes out as it is.
     """
     from lib.sprites import capturing
 
     return capturing.capture(
-        reader, definition, sheet_name=sheet_name, emit=emit, source=source, progress=progress
+        reader,
+        definition,
+        sheet_name=sheet_name,
+        emit=emit,
+        source=source,
+        progress=progress,
+        limits=limits,
     )

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 from PIL import Image, ImageStat
 
 from lib.errors import Corrupt
+from lib.sprites import containers, plan
 from lib.sprites import manifest as manifests
-from lib.sprites import pictures, plan
+from lib.sprites.decoder.client import Decoder
 from lib.sprites.definition import Definition
-from lib.sprites.frames import Frames
+from lib.sprites.demuxing import Demuxing
+from lib.sprites.limits import Limits
 from lib.sprites.manifest import Manifest
-from lib.sprites.media import Media
-from lib.sprites.reading import Reader, SourceFile
+from lib.sprites.pictures import Pictures
+from lib.sprites.reading import BLOCK, Reader, SourceFile
 from lib.sprites.sheets import Canvas, Sheet
+from lib.sprites.tiles import framed
 
 BLACK, WHITE = 24, 232
 """Average brightness (0..255) outside of which a tile is no poster."""
+
+
+class Metered:
+    """The reader, every byte counted; what is kept is not read again."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.size = reader.size
+        self.bytes = 0
+        self.requests = 0
+        self._head = b""
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        if all(stop <= len(self._head) for _, stop in ranges):
+            return [self._head[start:stop] for start, stop in ranges]
+        blocks = self._reader.read(ranges)
+        self.requests += len(ranges)
+        self.bytes += sum(map(len, blocks))
+        return blocks
+
+    def keep_head(self, size: int) -> None:
+        """Reads the beginning of the source, which both ends look at."""
+        [self._head] = self.read([(0, min(size, self.size))])
 
 
 def capture(
@@ -29,60 +55,59 @@ def capture(
     emit: Callable[[Sheet], None],
     source: Mapping[str, str | None],
     progress: Callable[[int, int], None] | None = None,
+    limits: Limits,
 ) -> Manifest:
-    file = SourceFile(reader)
-    media = Media(file)
-    try:
-        return _Capture(media, definition, sheet_name, emit, progress).run(source)
-    finally:
-        media.close()
+    metered = Metered(reader)
+    metered.keep_head(BLOCK)
+    containers.recognise(SourceFile(metered))
+    with Decoder(limits) as decoder:
+        pictures = Demuxing(decoder, metered, max_pixels=limits.pixels)
+        return _Capture(pictures, metered, definition, sheet_name, emit, progress).run(source)
 
 
 class _Capture:
     def __init__(
         self,
-        media: Media,
+        pictures: Pictures,
+        reader: Metered,
         definition: Definition,
         sheet_name: Callable[[int], str],
         emit: Callable[[Sheet], None],
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self._media = media
+        self._pictures = pictures
+        self._facts = pictures.facts
+        self._reader = reader
         self._definition = definition
         self._sheet_name = sheet_name
         self._emit = emit
         self._progress = progress or (lambda done, total: None)
-        self._first = media.first_frame()
-        aspect = media.stream.sample_aspect_ratio
-        self._plan = plan.make(definition, media.end, pictures.display_size(self._first, aspect))
-        self._painter = pictures.Painter(self._plan.tile, definition.fill, aspect)
+        self._plan = plan.make(definition, self._facts.end, self._facts.display)
         self._sheets: list[manifests.SheetEntry] = []
         self._tiles: list[manifests.Tile] = []
         self._poster = (-1.0, 0)  # entropy, tile
 
     def run(self, source: Mapping[str, str | None]) -> Manifest:
         instants = [each for each in self._plan.instants if self._is_there(each)]
-        frames = Frames(self._media, self._definition, self._plan.step)
         self._progress(0, len(instants))
         for first, batch in self._plan.batches(instants):
-            if self._draw(first, batch, frames, len(instants)) < len(batch):
+            if self._draw(first, batch, len(instants)) < len(batch):
                 break
         if not self._tiles:
             raise Corrupt(reason="No picture of the video can be decoded: the file is damaged or encrypted.")
         return self._manifest(source)
 
     def _is_there(self, instant: Fraction) -> bool:
-        return not instant or not self._media.truncated or instant < self._media.data_end
+        return not instant or not self._facts.truncated or instant < self._facts.data_end
 
-    def _draw(self, first: int, batch: list[Fraction], frames: Frames, total: int) -> int:
+    def _draw(self, first: int, batch: list[Fraction], total: int) -> int:
         """Draws and emits one sheet; the number of tiles on it, up to the first instant without a frame."""
         canvas = Canvas(self._plan, self._definition, len(batch))
         drawn: dict[int, manifests.Tile] = {}
-        for number, frame in frames.show(batch):
-            picture = self._painter.draw(frame)
-            index = first + number
-            canvas.paste(index, self._painter.frame_in(picture))
-            drawn[number] = self._tile(index, batch[number], self._media.clock(frame.pts), picture)
+        for shown in self._pictures.show(batch, self._plan, self._definition):
+            index = first + shown.number
+            canvas.paste(index, framed(shown.picture, self._plan.tile, self._definition.fill))
+            drawn[shown.number] = self._tile(index, batch[shown.number], shown.time, shown.picture)
             self._progress(first + len(drawn), total)
         made = next((number for number in range(len(batch)) if number not in drawn), len(batch))
         if made:
@@ -103,10 +128,10 @@ class _Capture:
         )
 
     def _manifest(self, source: Mapping[str, str | None]) -> Manifest:
-        media, file = self._media, self._media.file
+        facts = self._facts
         coverage = len(self._tiles) / self._plan.count
         return Manifest(
-            outcome="partial" if media.truncated or coverage < 1 else "complete",
+            outcome="partial" if facts.truncated or coverage < 1 else "complete",
             coverage=round(coverage, 6),
             accuracy=self._definition.accuracy,
             max_error=round(max(abs(tile.frame - tile.instant) for tile in self._tiles), 6),
@@ -115,18 +140,18 @@ class _Capture:
                 bucket=source.get("bucket"),
                 key=source.get("key"),
                 etag=source.get("etag"),
-                size=file.size,
-                duration=_seconds(media.end),
-                width=media.stream.width,
-                height=media.stream.height,
-                rotation=pictures.orientation(self._first).rotation,
-                codec=media.stream.codec_context.codec.canonical_name,
-                container=media.kind.name,
+                size=self._reader.size,
+                duration=_seconds(facts.end),
+                width=facts.width,
+                height=facts.height,
+                rotation=facts.rotation,
+                codec=facts.codec,
+                container=facts.container,
             ),
             definition=self._definition.to_dict(),
             sheets=tuple(self._sheets),
             tiles=tuple(self._tiles),
-            read=manifests.Read(file.bytes, file.requests),
+            read=manifests.Read(self._reader.bytes, self._reader.requests),
         )
 
 

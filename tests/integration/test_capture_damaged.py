@@ -24,18 +24,20 @@ from lib.errors import (
     TooShort,
     Unsupported,
 )
-from lib.sprites import Definition, Manifest, capture, media
+from lib.sprites import Definition, Limits, Manifest, capture, capturing
+from lib.sprites.decoder.media import Media
+from lib.sprites.reading import SourceFile
 from lib.sprites.sheets import Sheet
 from tests.videos import Bytes, make_barcoded, make_sound, read_barcode
 
 BASIC = Definition(number=1, name="a tile a second", interval=1, rows=3, columns=4, format="png")
 
 
-def run(reader: Bytes, definition: Definition = BASIC) -> tuple[Manifest, list[Sheet]]:
+def run(reader: Bytes, definition: Definition = BASIC, **options: Any) -> tuple[Manifest, list[Sheet]]:
     sheets: list[Sheet] = []
     try:
         manifest = capture(
-            reader, definition, sheet_name=lambda n: f"s{n}.png", emit=sheets.append, source={}
+            reader, definition, sheet_name=lambda n: f"s{n}.png", emit=sheets.append, source={}, **options
         )
     except MediaError:
         assert not sheets, "nothing is emitted of a video without pictures"
@@ -173,7 +175,7 @@ HOSTILE = {
 def test_what_is_no_video_is_unsupported_and_opens_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media.av, "open", lambda *_, **__: pytest.fail("FFmpeg saw it"))
+    monkeypatch.setattr(capturing, "Decoder", lambda *_: pytest.fail("FFmpeg saw it"))
     with pytest.raises(Unsupported) as error:
         run(Bytes(HOSTILE[name]))
     assert error.value.reason.endswith(".")
@@ -230,23 +232,19 @@ def test_a_video_without_frames_is_too_short(tmp_path: Path) -> None:
         run(Bytes(data[: data.index(b"moof") - 4]))
 
 
-def test_giants_are_refused_before_they_are_decoded(
-    whole: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(media, "MAX_PIXELS", 284 * 160 - 1)
-    monkeypatch.setattr(media.Media, "decode", lambda *_: pytest.fail("something was decoded"))
+def test_giants_are_refused_before_they_are_decoded(whole: Callable[[str], bytes]) -> None:
     with pytest.raises(TooLarge, match="284x160"):
-        run(Bytes(whole("a.mp4")))
+        run(Bytes(whole("a.mp4")), limits=Limits(pixels=284 * 160 - 1))
+    assert run(Bytes(whole("a.mp4")), limits=Limits(pixels=320 * 176))
 
 
 def test_a_giant_that_hides_its_size_is_not_decoded(
     whole: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GIVEN a stream larger than its container says THEN the decoder itself refuses it."""
-    monkeypatch.setattr(media, "MAX_PIXELS", 284 * 160 - 1)
-    monkeypatch.setattr(media.Media, "_refuse_giants", lambda *_: None)
+    monkeypatch.setattr(Media, "_refuse_giants", lambda *_: None)
     with pytest.raises(Corrupt):
-        run(Bytes(whole("a.mp4")))
+        Media(SourceFile(Bytes(whole("a.mp4"))), 284 * 160 - 1).first_frame()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ SETTINGS = VALIDATION | ({"tomli"} if sys.version_info < (3, 11) else set())
 POSTGRES = {"psycopg", "psycopg_binary", "tzdata"}
 HTTP = {"urllib3"}
 SDK = HTTP | {"tencentcloud", "requests", "certifi", "charset_normalizer", "idna"}
-PICTURES = {"av", "PIL"}
+PICTURES = {"PIL"}
+"""And never FFmpeg: that is loaded by the child alone."""
 
 CEILINGS = {
     "on_upload starts a task": SETTINGS | POSTGRES | SDK,
@@ -27,7 +28,7 @@ CEILINGS = {
 DOES = {
     "on_upload starts a task": ({"psycopg", "tencentcloud"}, lambda answer: answer[0]["what"] == "opened"),
     "on_upload knows the task": ({"psycopg"}, lambda answer: answer[0]["what"] == "known"),
-    "on_task captures": ({"psycopg", "urllib3", "av", "PIL"}, lambda answer: answer["outcome"] == "complete"),
+    "on_task captures": ({"psycopg", "urllib3", "PIL"}, lambda answer: answer["outcome"] == "complete"),
     "on_timer has nothing to do": ({"psycopg"}, lambda answer: not any(answer.values())),
     "on_timer starts a task": ({"psycopg", "tencentcloud"}, lambda answer: answer["started"] == 1),
 }
@@ -71,7 +72,7 @@ def test_no_typed_client_of_the_sdk_is_loaded(first_invocation, name):
 
 @pytest.mark.parametrize("name", [name for name, ceiling in CEILINGS.items() if not ceiling & PICTURES])
 def test_only_a_capture_loads_the_engine(first_invocation, name):
-    engine = {"capturing", "media", "frames", "index", "sheets"}
+    engine = {"capturing", "demuxing", "decoder", "sheets", "tiles"}
     assert not {f"lib.sprites.{part}" for part in engine} & first_invocation(name).modules
 
 

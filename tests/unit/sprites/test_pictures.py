@@ -8,7 +8,8 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from lib.sprites.pictures import Painter, display_size
+from lib.sprites.decoder.pictures import Orientation, Painter, display_size
+from lib.sprites.tiles import framed, upright
 
 MPEG, JPEG = 1, 2
 BT709, UNSPECIFIED, BT601 = 1, 2, 5
@@ -39,6 +40,11 @@ def solid(
     return frame
 
 
+def drawn_by(painter: Painter, frame: VideoFrame) -> Image.Image:
+    head, pixels = painter.draw(frame, Orientation())
+    return upright(head, bytes(pixels))
+
+
 @pytest.mark.parametrize("name", COLORS)
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", [BT601, BT709], ids=["bt601", "bt709"])
@@ -46,7 +52,7 @@ def solid(
 def test_colours_come_out_as_they_were(matrix: int, full: bool, deep: bool, name: str) -> None:
     rgb = COLORS[name]
     frame = solid(ycbcr(rgb, matrix, full), (640, 360), space=matrix, range=JPEG if full else MPEG, deep=deep)
-    image = Painter((142, 80), "black", None).draw(frame)
+    image = drawn_by(Painter((142, 80), "black", None), frame)
     pixel = image.getpixel((70, 40))
     assert isinstance(pixel, tuple)
     assert max(abs(a - b) for a, b in zip(pixel, rgb, strict=True)) <= 4
@@ -57,7 +63,7 @@ def test_colours_come_out_as_they_were(matrix: int, full: bool, deep: bool, name
 )
 def test_a_matrix_that_is_not_told_follows_the_size(size: tuple[int, int], matrix: int) -> None:
     frame = solid(ycbcr(COLORS["red"], matrix, False), size, space=UNSPECIFIED, range=MPEG)
-    pixel = Painter((142, 80), "stretch", None).draw(frame).getpixel((70, 40))
+    pixel = drawn_by(Painter((142, 80), "stretch", None), frame).getpixel((70, 40))
     assert isinstance(pixel, tuple)
     assert max(abs(a - b) for a, b in zip(pixel, COLORS["red"], strict=True)) <= 4
 
@@ -70,7 +76,7 @@ def test_one_painter_draws_frames_of_all_kinds_in_turn() -> None:
             frame = solid(
                 ycbcr(COLORS["blue"], matrix, full), size, space=matrix, range=JPEG if full else MPEG
             )
-            pixel = painter.draw(frame).getpixel((70, 40))
+            pixel = drawn_by(painter, frame).getpixel((70, 40))
             assert isinstance(pixel, tuple)
             assert max(abs(a - b) for a, b in zip(pixel, COLORS["blue"], strict=True)) <= 4, (
                 size,
@@ -88,7 +94,7 @@ def test_what_is_transparent_is_black() -> None:
     frame.planes[0].update(
         b"".join(data[row * 256 : row * 256 + 256].ljust(line, b"\0") for row in range(64))
     )
-    drawn = Painter((32, 32), "black", None).draw(frame)
+    drawn = drawn_by(Painter((32, 32), "black", None), frame)
     assert drawn.mode == "RGB"
     assert drawn.getpixel((8, 16)) == (0, 0, 0)
     assert drawn.getpixel((24, 16)) == (0, 0, 255)
@@ -106,7 +112,7 @@ def test_what_is_transparent_is_black() -> None:
     ],
 )
 def test_display_size(size: tuple[int, int], aspect: Fraction | None, shown: tuple[int, int]) -> None:
-    assert display_size(VideoFrame(*size, "yuv420p"), aspect) == shown
+    assert display_size(VideoFrame(*size, "yuv420p"), aspect, Orientation()) == shown
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (17, 9), (853, 481), (4096, 16), (16, 4096)])
@@ -114,8 +120,7 @@ def test_display_size(size: tuple[int, int], aspect: Fraction | None, shown: tup
 def test_odd_and_extreme_sizes(size: tuple[int, int], fill: str) -> None:
     frame = solid(ycbcr(COLORS["green"], BT601, False), size, space=BT601, range=MPEG)
     painter = Painter((143, 81), fill, None)
-    picture = painter.draw(frame)
-    tile = painter.frame_in(picture)
+    tile = framed(drawn_by(painter, frame), (143, 81), fill)
     assert tile.size == (143, 81)
     middle = tile.getpixel((71, 40))
     assert isinstance(middle, tuple)
