@@ -27,7 +27,8 @@ class Document:
         """The file. Only BIF asks for `sheet_bytes`.
 
         Raises Invalid for what the document cannot tell the truth about: a manifest without tiles, and for
-        all but WebVTT, storyboard and BIF one whose tiles are not on a grid.
+        all but WebVTT, storyboard and BIF one whose tiles are not on a grid. DASH also refuses several sheets
+        with addresses that are not counted.
         """
         made = self.made(manifest, address, sheet_bytes)
         return made if isinstance(made, bytes) else made.encode()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+from lib.errors import Invalid
 from lib.sprites.documents import grid as grids
 from lib.sprites.documents.addresses import Address, checked, relative
 from lib.sprites.manifest import Manifest
@@ -45,8 +46,9 @@ def adaptation_set(
 ) -> str:
     """`sizes`, the bytes of each sheet by name, make @bandwidth the true peak; it is an estimate without them.
 
-    A SegmentTemplate when the addresses are counted, as relative ones are; a SegmentList, which dash.js does
-    not read for thumbnails, when they are not, as presigned ones. Raises Invalid for tiles off the grid.
+    Raises Invalid for tiles off the grid, and for several sheets whose addresses do not differ by a counting
+    number alone, as presigned ones: they need a SegmentList, in which dash.js reads no thumbnails and Shaka
+    cuts the last segment short.
     """
     grid = grids.of(manifest)
     length = grid.step * grid.cells
@@ -54,18 +56,12 @@ def adaptation_set(
     length = length.limit_denominator(min(_FINEST, math.floor(_LARGEST / max(float(length), 1))))
     ticks = f'duration="{length.numerator}" timescale="{length.denominator}"'
     urls = [checked(address, sheet.name) for sheet in manifest.sheets]
-    template = _template(urls)
-    if template:
-        media, first = template
-        segments = f'<SegmentTemplate media="{escape(media)}" {ticks} startNumber="{first}"/>\n'
-    else:
-        listed = "".join(f'<SegmentURL media="{escape(url)}"/>\n' for url in urls)
-        segments = f"<SegmentList {ticks}>\n{listed}</SegmentList>\n"
+    media, first = _template(urls)
     mime_type = MIME_TYPES[str(manifest.definition.get("format", "jpg"))]
     size = f'width="{grid.columns * grid.width}" height="{grid.rows * grid.height}"'
     return (
         f'<AdaptationSet contentType="image" mimeType="{mime_type}">\n'
-        f"{segments}"
+        f'<SegmentTemplate media="{escape(media)}" {ticks} startNumber="{first}"/>\n'
         f'<Representation id="thumbnails" bandwidth="{grids.bandwidth(manifest, grid, sizes)}" {size}>\n'
         f'<EssentialProperty schemeIdUri="{SCHEME}" value="{grid.columns}x{grid.rows}"/>\n'
         "</Representation>\n"
@@ -73,13 +69,17 @@ def adaptation_set(
     )
 
 
-def _template(urls: Sequence[str]) -> tuple[str, int] | None:
-    """A template that gives these URLs, and the number of the first; None when they are not counted."""
-    for digits in reversed(list(re.finditer(r"0|[1-9][0-9]*", urls[0], re.ASCII))):
+def _template(urls: Sequence[str]) -> tuple[str, int]:
+    """A template that gives these URLs, and the number of the first."""
+    for digits in reversed(list(re.finditer(r"0|[1-9][0-9]*", urls[0]))):
         before, after, first = urls[0][: digits.start()], urls[0][digits.end() :], int(digits[0])
-        if all(url == f"{before}{first + number}{after}" for number, url in enumerate(urls)):
+        if first < _LARGEST and all(
+            url == f"{before}{first + number}{after}" for number, url in enumerate(urls)
+        ):
             return f"{_plain(before)}$Number${_plain(after)}", first
-    return (_plain(urls[0]), 1) if len(urls) == 1 else None
+    if len(urls) > 1:
+        raise Invalid(field="address", problem="does not count the sheets; DASH needs a number for each")
+    return _plain(urls[0]), 1
 
 
 def _plain(text: str) -> str:
