@@ -206,7 +206,7 @@ def test_players_show_the_tile_whose_slot_holds_the_time(name: str, answers: dic
 def test_they_do_so_for_sprites_of_all_kinds(modules: Path, share: Callable[[int, int], int]) -> None:
     chance = random.Random(20)
     cases = []
-    for _ in range(share(100, 3)):
+    for _ in range(share(60, 3)):
         layout = {"columns": chance.randint(1, 10), "rows": chance.randint(1, 10)}
         duration = round(chance.uniform(2, 8000), 6)
         if chance.random() < 0.5:
