@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count as count_from
 from itertools import cycle, islice
 from pathlib import Path
@@ -61,6 +62,11 @@ def place(database_url, tmp_path, receiver):
     return Place(database_url, tmp_path / "bucket", receiver.url)
 
 
+def with_bucket(place: Place, number: int) -> Place:
+    """The same place with an empty bucket: pictures of a case before would be used again."""
+    return replace(place, folder=place.folder.with_name(f"bucket-{number}"))
+
+
 def put(place: Place, version: Path) -> None:
     """The version is in the bucket, whatever was there before."""
     path = place.folder / KEY
@@ -86,7 +92,7 @@ def undisturbed(versions, tmp_path_factory):
             put(place, version)
             machine = Machine(place, Points())
             machine.work(Work(KEY))
-            found.append((published(place), machine.points.passed))
+            found.append((published(place), [*machine.points.passed]))
             machine.work(Work(ticks=[STALE + LEASE]))
             assert published(place) == found[-1][0]
     return found
@@ -138,7 +144,7 @@ def test_killed_at_any_step_the_job_is_done_once(place, versions, undisturbed, r
         cases(points, share(len(STEPS) * REPEATS * len(WAYS), len(STEPS)))
     ):
         # GIVEN a machine that is killed at this point
-        here = Place(place.database_url, place.folder.with_name(f"bucket-{number}"), place.callback_url)
+        here = with_bucket(place, number)
         put(here, versions[0])
         work = Work(KEY, until=point, nth=nth)
         assert machines.run(here, work) == -signal.SIGKILL, point
@@ -200,11 +206,12 @@ ASLEEP = (
 
 
 def test_nothing_of_an_attempt_that_outlived_its_lease_shows(place, versions, undisturbed, receiver, share):
-    for point in islice(cycle(ASLEEP), share(len(ASLEEP) * REPEATS, 3)):
-        put(place, versions[0])
-        assert zombie(place, point) == 0
-        check_one(place, receiver, undisturbed[0][0])
-        forget(place)
+    for number, point in enumerate(islice(cycle(ASLEEP), share(len(ASLEEP) * REPEATS, 3))):
+        here = with_bucket(place, number)
+        put(here, versions[0])
+        assert zombie(here, point) == 0
+        check_one(here, receiver, undisturbed[0][0])
+        forget(here)
 
 
 def test_without_the_fence_it_would_show(place, versions, undisturbed, receiver):
@@ -220,27 +227,28 @@ def test_without_the_fence_it_would_show(place, versions, undisturbed, receiver)
 def test_an_attempt_that_slept_while_its_video_was_replaced_leaves_no_trace(
     place, versions, undisturbed, receiver, share
 ):
-    for point in islice(cycle(ASLEEP), share(len(ASLEEP) * REPEATS, 3)):
-        put(place, versions[0])
-        process = machines.start(place, Work(KEY, until=point, signal=signal.SIGSTOP))
+    for number, point in enumerate(islice(cycle(ASLEEP), share(len(ASLEEP) * REPEATS, 3))):
+        here = with_bucket(place, number)
+        put(here, versions[0])
+        process = machines.start(here, Work(KEY, until=point, signal=signal.SIGSTOP))
         wait_until_stopped(process)
-        put(place, versions[1])
-        assert machines.run(place, Work(KEY)) == 0
-        assert machines.run(place, LATER) == 0
+        put(here, versions[1])
+        assert machines.run(here, Work(KEY)) == 0
+        assert machines.run(here, LATER) == 0
         os.kill(process.pid, signal.SIGCONT)
         process.join(UNTIL_STOPPED)
 
-        shown = published(place)
+        shown = published(here)
         new = undisturbed[1][0]
         assert {key: shown.get(key) for key in new} == new
-        assert machines.run(place, Work(ticks=[2 * STALE])) == 0
-        assert published(place) == new
-        assert sorted(str(task["outcome"]) for task in rows(place, "tasks")) in (
+        assert machines.run(here, Work(ticks=[2 * STALE])) == 0
+        assert published(here) == new
+        assert sorted(str(task["outcome"]) for task in rows(here, "tasks")) in (
             ["complete", "gone"],
             ["complete", "complete"],
         )
-        assert len(rows(place, "events")) == 2
-        forget(place)
+        assert len(rows(here, "events")) == 2
+        forget(here)
 
 
 def test_a_process_asleep_in_a_transaction_does_not_hold_up_the_others(
@@ -248,8 +256,9 @@ def test_a_process_asleep_in_a_transaction_does_not_hold_up_the_others(
 ):
     """PostgreSQL ends its transaction, and with it the locks it holds."""
     place = Place(postgres_url, tmp_path / "bucket", receiver.url)
-    for point in ("sql claim_task", "sql finish_task"):
-        put(place, versions[0])
-        assert zombie(place, point) == 1  # its connection is gone
-        check_one(place, receiver, undisturbed[0][0])
-        forget(place)
+    for number, point in enumerate(("sql claim_task", "sql finish_task")):
+        here = with_bucket(place, number)
+        put(here, versions[0])
+        assert zombie(here, point) == 1  # its connection is gone
+        check_one(here, receiver, undisturbed[0][0])
+        forget(here)
