@@ -87,3 +87,21 @@ class Index(Protocol):
         Fetches piece by piece, near ranges joined, a few megabytes at a time.
         """
         ...
+
+
+class Probed(Protocol):
+    """A container without tables (MPEG-TS): key frames are looked for around the instants that are wanted."""
+
+    track: Track
+
+    def find(self, instants: Sequence[int], reach: int | None, fetch: Fetch) -> list[Sample | None]:
+        """For each instant a key frame near it, within reach: the nearest, but where key frames come at equal
+        distances the expected one. Without `reach`: the last that is shown at or before it.
+
+        All instants are looked for side by side, each round one fetch; some dozens at once keep memory low.
+        """
+        ...
+
+    def run(self, key: int, until: int, fetch: Fetch) -> Iterator[Sample]:
+        """As of Index; `key` is the time of a key frame that was found."""
+        ...

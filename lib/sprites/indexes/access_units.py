@@ -11,6 +11,7 @@ from itertools import pairwise
 START = b"\x00\x00\x01"
 RECOVERY_POINT = 6
 """Type of the SEI message."""
+H264_DELIMITER, HEVC_DELIMITER = 9, 35 << 1
 H264_SLICES, H264_IDR, H264_SEI, H264_PARAMETERS = (1, 2, 5), 5, 6, (7, 8)
 HEVC_KEYS, HEVC_PARAMETERS = range(16, 24), (32, 33, 34)
 MPEG_PICTURE, MPEG_SEQUENCE, VOP = 0x00, 0xB3, 0xB6
@@ -77,6 +78,23 @@ def is_key(codec: str, data: bytes) -> bool | None:
                 return None
             return data[place] >> 6 == 0 if codec == "mpeg4" else data[place] >> 3 & 7 == 1
     return None
+
+
+def frame_start(codec: str, data: bytes) -> int | None:
+    """Where in the content of a packet the first frame begins: at once, or by a delimiter on the way."""
+    if data[:3] == START or data[:4] == b"\x00" + START:
+        return 0
+    delimiters = {"h264": (H264_DELIMITER,), "hevc": (HEVC_DELIMITER,), "mpeg4": (0xB0, 0xB3, VOP)}
+    for at in units(data):
+        if data[at] in delimiters.get(codec, (MPEG_SEQUENCE, 0xB8, MPEG_PICTURE)):
+            return at - 4 if data[at - 4 : at - 3] == b"\x00" else at - 3
+    return None
+
+
+def frames_in(codec: str, data: bytes) -> int:
+    """How many frames are told apart by delimiters here."""
+    delimiter = {"h264": H264_DELIMITER, "hevc": HEVC_DELIMITER}.get(codec)
+    return sum(data[at] == delimiter for at in units(data))
 
 
 def parameters(codec: str, data: bytes) -> bytes:

@@ -40,6 +40,8 @@ NEAR = 1024
 FIRST_GUESS = 16 * 1024
 SEEN = 64
 """Key frames from whose sizes the next one's is guessed."""
+LOST = 0.04
+"""Share of the bytes of key frames that may be read in vain, so that fewer are read in two parts."""
 MAX_TRIES = 64
 """Ranges that are asked for before a key frame is given up."""
 IN_ORDER = ("vp8", "vp9", "av1", "mjpeg", "prores", "ffv1", "theora")
@@ -184,10 +186,18 @@ class MatroskaIndex:
         clusters = self._cues.clusters
         following = clusters[key + 1] if key + 1 < len(clusters) else self._cues.clusters_stop
         room = following - clusters[key] if following > clusters[key] else FIRST_GUESS
-        if not self._sizes:
-            return min(FIRST_GUESS, room)
-        lower = sorted(self._sizes)[len(self._sizes) // 4]
-        return min(int(lower), int(room))
+        return min(self._usual_size(), room)
+
+    def _usual_size(self) -> int:
+        """The largest of those seen lately that would have been read for all of them with little lost."""
+        sizes = sorted(self._sizes)
+        usual, lost = FIRST_GUESS, 0
+        for number, size in enumerate(sizes):
+            lost += number * (size - sizes[number - 1]) if number else 0
+            if lost > sum(sizes) * LOST:
+                break
+            usual = size
+        return usual
 
     def _range(self, start: int, length: int) -> ByteRange:
         return start, min(self._stop, start + length)
