@@ -31,7 +31,7 @@ from lib.sprites.indexes.matroska_cues import Cues
 from lib.sprites.indexes.matroska_ends import player_zero, video_end
 from lib.sprites.indexes.matroska_segment import TRACKS, Segment
 from lib.sprites.indexes.matroska_tracks import SOUND, Entry, choose
-from lib.sprites.indexes.pieces import Pieces, shown_until
+from lib.sprites.indexes.pieces import LARGE, Pieces, shown_until
 
 HEAD_LENGTHS = range(5, 13)
 """Bytes that the head of a cluster may have."""
@@ -251,7 +251,7 @@ class MatroskaIndex:
             )
             if found is None or told is None:
                 self._walks[key] = at, stop, cluster_time
-                return self._range(at, BEGINNING + self._likely_size(key))
+                return self._range(at, min(LARGE, FIRST_GUESS << self._tries[key]))
             if found.id not in IN_CLUSTERS:
                 break
             if told == (self._video.number, self._cues.times[key] - cluster_time):

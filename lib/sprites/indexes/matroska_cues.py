@@ -20,6 +20,8 @@ CUES, POINT, TIME, POSITIONS = 0x1C53BB6B, 0xBB, 0xB3, 0xB7
 TRACK, CLUSTER_POSITION, RELATIVE_POSITION = 0xF7, 0xF1, 0xF0
 AHEAD = 4096
 """Bytes read at the head of a cluster."""
+LARGEST_CLUSTER = 16 << 20
+"""Bytes: it is to be some five million (RFC 9559, 5.1.3)."""
 MAX_CLUSTERS = 512
 """Heads of clusters that are read one after the other."""
 
@@ -80,8 +82,8 @@ def walk_clusters(source: Source, start: int, stop: int, track: int) -> Cues:
             at += following.stop
             continue
         cluster = read_cluster(data, 0, stop - at)
-        if not cluster.sized:
-            raise NoIndex("There are no cues, and the clusters do not tell their sizes.")
+        if not cluster.sized or cluster.stop > LARGEST_CLUSTER:
+            raise NoIndex("There are no cues, and the clusters do not tell their sizes, or are huge.")
         place = cluster.blocks
         while place < cluster.stop and (each := element(data, place, cluster.stop)) is not None:
             if each.id not in IN_CLUSTERS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 import tracemalloc
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,6 +15,7 @@ import pytest
 from lib.sprites.indexes import Colour, NoIndex, matroska
 from lib.sprites.indexes.matroska import MatroskaIndex
 from lib.sprites.indexes.matroska_tracks import choose
+from tests.unit.sprites.indexes.matroska_muxing import ebml, encoding, mux
 from tests.unit.sprites.indexes.truth import Source, alone, taken, tell
 from tests.videos import make_barcoded
 
@@ -140,15 +140,6 @@ def test_frames_that_nobody_needs_are_told(tmp_path: Path) -> None:
                     assert frame.to_image().tobytes() == truth.pictures[frame.pts * index.track.tick]
 
 
-def ebml(name: int, content: bytes | int | float) -> bytes:
-    if isinstance(content, int):
-        content = content.to_bytes(8, "big")
-    elif isinstance(content, float):
-        content = struct.pack(">d", content)
-    head = name.to_bytes((name.bit_length() + 7) // 8, "big")
-    return head + (len(content) | 1 << 28).to_bytes(4, "big") + content
-
-
 def entry(*picture: bytes, encodings: bytes = b"", codec: bytes = b"V_VP8") -> bytes:
     fields = ebml(0xD7, 1) + ebml(0x83, 1) + ebml(0x86, codec) + encodings
     return ebml(0xAE, fields + ebml(0xE0, ebml(0xB0, 720) + ebml(0xBA, 576) + b"".join(picture)))
@@ -166,15 +157,10 @@ def test_what_the_track_says_of_its_picture() -> None:
     assert choose(entry(ebml(0x53B8, 1)))[0].pixel_aspect == 2
 
 
-def encoded(algorithm: int, settings: bytes = b"") -> bytes:
-    compression = ebml(0x5034, ebml(0x4254, algorithm) + ebml(0x4255, settings))
-    return ebml(0x6D80, ebml(0x6240, ebml(0x5033, 0) + compression))
-
-
 def test_stripped_headers_come_back_and_other_encodings_are_refused() -> None:
-    assert choose(entry(encodings=encoded(3, b"\0\0\1")))[0].stripped == b"\0\0\1"
+    assert choose(entry(encodings=encoding(3, b"\0\0\1")))[0].stripped == b"\0\0\1"
     encrypted = ebml(0x6D80, ebml(0x6240, ebml(0x5033, 1)))
-    for refused in (encoded(0), encrypted):
+    for refused in (encoding(0), encrypted):
         with pytest.raises(NoIndex):
             choose(entry(encodings=refused))
     with pytest.raises(NoIndex):
@@ -225,3 +211,39 @@ def test_sizes_unknown_and_impossible(place: bytes, size: bytes, tmp_path: Path)
     data = make_barcoded(tmp_path / "a.mkv", seconds=1).read_bytes()
     at = data.index(place) + 4
     survives(data[:at] + size + data[at + len(size) :])
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "several-keys-in-a-cluster": {},
+    "keys-anywhere": {"per_cluster": 31},
+    "cues-without-places": {"places": False},
+    "groups": {"groups": True, "per_cluster": 31},
+    "groups-without-places": {"groups": True, "places": False},
+    "clusters-of-unknown-size": {"sized": False, "per_cluster": 12},
+    "headers-stripped": {"strip": b"\0", "per_cluster": 20},
+    "no-cues": {"cues": False, "per_cluster": 12},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_files_of_other_muxers(kind: str, tmp_path: Path) -> None:
+    # GIVEN a file of 700 KB: frames of a GOP are larger than what is read at once
+    path = make_barcoded(tmp_path / "a.mkv", seconds=4, gop=12, size=(640, 360), options={"crf": "8"})
+    data = mux(tell(path.read_bytes(), never_before_zero=True), b"V_MPEG4/ISO/AVC", **ODD[kind])
+    assert len(data) > 400_000
+    # THEN it is read as libavformat reads it, or not
+    hold_against_libavformat(*opened(data))
+
+
+def test_what_cannot_be_done_without_cues(tmp_path: Path) -> None:
+    path = make_barcoded(tmp_path / "a.mkv", seconds=4, gop=12, size=(640, 360), options={"crf": "8"})
+    truth = tell(path.read_bytes(), never_before_zero=True)
+    for options in ({"sized": False}, {"per_cluster": 5}, {"groups": True, "per_cluster": 12}):
+        with pytest.raises(NoIndex):
+            opened(mux(truth, b"V_MPEG4/ISO/AVC", cues=False, **options))
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    data = make_barcoded(tmp_path / "a.mkv", seconds=2).read_bytes()
+    with pytest.raises(NoIndex):
+        opened(data[:-1])
