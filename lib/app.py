@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lib.storage.http import HttpSource
     from lib.storage.readers import FileReader
     from lib.timer import Ticked, Timer
-    from lib.uploads import Intake
+    from lib.uploads import Intake, Uploads
     from lib.validation.cos import CosRecord
 
 
@@ -50,17 +50,7 @@ class App:
 
     def upload(self, records: list[CosRecord | Invalid]) -> Intake:
         """Opens a task for every upload among the records."""
-        from lib.uploads import Uploads
-
-        uploads = Uploads(
-            self.tasks,
-            self.storage,
-            self.engine,
-            rules=self.rules,
-            definitions=self.settings.DEFINITIONS,
-            engine_name=self.settings.ENGINE,
-        )
-        return uploads.take(records)
+        return self._uploads().take(records)
 
     def attempt(self, task_id: str) -> str:
         """One attempt at a task by our own engine; gives its outcome. Raises TaskNotFound."""
@@ -69,6 +59,18 @@ class App:
     def tick(self) -> Ticked:
         """One round of the timer."""
         return self._timer().tick(deadline=self.deadline)
+
+    def _uploads(self) -> Uploads:
+        from lib.uploads import Uploads
+
+        return Uploads(
+            self.tasks,
+            self.storage,
+            self.engine,
+            rules=self.rules,
+            definitions=self.settings.DEFINITIONS,
+            engine_name=self.settings.ENGINE,
+        )
 
     def _attempts(self) -> Attempts:
         from lib.attempts import Attempts
@@ -98,9 +100,18 @@ class App:
         )
 
     def _timer(self) -> Timer:
+        from lib.scans import Scans
         from lib.sweeps import Sweeps
         from lib.timer import Timer
 
+        scans = Scans(
+            self.database,
+            self.storage,
+            self._uploads(),
+            SystemClock(),
+            prefix=self.settings.WATCH_PREFIX,
+            every=self.settings.SCAN_MINUTES * 60,
+        )
         sweeps = Sweeps(
             self.database,
             self.tasks,
@@ -116,6 +127,7 @@ class App:
             self.tasks,
             self.deliveries,
             sweeps,
+            scans,
             self.engine,
             SystemClock(),
             sweep_after=self.settings.STALE_SECONDS,

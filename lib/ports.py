@@ -94,7 +94,9 @@ class Storage(Protocol):
         """Deletes the object; that it is gone already is success."""
         ...
 
-    def list(self, prefix: str) -> Iterator[StoredObject]: ...
+    def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
+        """Objects whose key begins so, in the order of their keys; only those behind the key `after`."""
+        ...
 
     def presign(self, key: str, *, seconds: int) -> str:
         """A URL that anyone may GET for so long."""

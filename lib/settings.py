@@ -99,6 +99,11 @@ class Settings(BaseModel):
         description="sqlite:///file, or postgresql://user:password@host/name",
     )
     RETENTION_DAYS: float = Field(30.0, ge=4, description="deliveries and attempts are kept this long")
+    SCAN_MINUTES: float = Field(
+        60.0,
+        ge=0,
+        description="the bucket is searched this often for uploads whose event was lost; 0 is never",
+    )
     STALE_SECONDS: float = Field(
         3600.0, ge=0, description="old sheets stay this long after new ones are shown"
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from lib import log
 from lib.deliveries import EVENTS_KEPT, Deliveries
-from lib.errors import AttemptSuperseded
+from lib.errors import AttemptSuperseded, FilmstripError
 from lib.ports import Clock, Database, Engine
+from lib.scans import Scans
 from lib.sweeps import Sweeps
 from lib.tasks import Tasks, exhausted, start
 
@@ -24,6 +25,7 @@ class Ticked:
     failed: int
     delivered: int
     swept: int
+    found: int
     purged: int
 
 
@@ -34,6 +36,7 @@ class Timer:
         tasks: Tasks,
         deliveries: Deliveries,
         sweeps: Sweeps,
+        scans: Scans,
         engine: Engine,
         clock: Clock,
         *,
@@ -44,6 +47,7 @@ class Timer:
         self._tasks = tasks
         self._deliveries = deliveries
         self._sweeps = sweeps
+        self._scans = scans
         self._engine = engine
         self._clock = clock
         self._sweep_after = sweep_after
@@ -54,10 +58,20 @@ class Timer:
         started, failed = self._start_due()
         delivered = self._deliver(deadline)
         swept = self._sweeps.run(lambda: _near(deadline))
-        ticked = Ticked(started, failed, delivered, swept, self._purge())
+        found = self._scan(deadline)
+        ticked = Ticked(started, failed, delivered, swept, found, self._purge())
         if any(vars(ticked).values()):
             log.outcome("timer.ticked", **vars(ticked))
         return ticked
+
+    def _scan(self, deadline: float | None) -> int:
+        try:
+            return self._scans.run(lambda: _near(deadline))
+        except FilmstripError as error:
+            log.outcome(
+                "scan.failed", level="warning", reason=str(error)
+            )  # it goes on when its lease is over
+            return 0
 
     def _start_due(self) -> tuple[int, int]:
         started = failed = 0

@@ -109,6 +109,16 @@ class Uploads:
                 _tell(taken)
         return intake
 
+    def open_missing(self, record: CosRecord) -> int:
+        """Opens the tasks that this upload should have and has not; gives how many. Raises what a retry helps with."""
+        if self._rules.refuse(record.key) or keys.problem(record.key):
+            return 0
+        missing = Intake(taken for taken in self._take(record) if taken.what != "known")
+        for taken in missing:
+            _tell(taken)
+        missing.raise_if_retry_helps()
+        return len(missing)
+
     def _take(self, record: CosRecord | Invalid) -> list[Taken]:
         if isinstance(record, Invalid):
             return [Taken("refused", reason=str(record), error=record)]

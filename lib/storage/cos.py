@@ -116,7 +116,7 @@ class CosStorage:
         except ObjectNotFound:
             return
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
         """All objects whose key begins with `prefix`, sorted by the key's bytes, asked for page by page."""
         from lib.storage.listing import parse_page
 
@@ -126,7 +126,7 @@ class CosStorage:
             except ValueError as error:
                 raise Again(f"the list cannot be read: {error}") from error
 
-        marker: str | None = ""
+        marker: str | None = after
         while marker is not None:
             params = {"prefix": prefix, "marker": marker, "max-keys": "1000", "encoding-type": "url"}
             page = self._call("listing", "GET", "", take, params=params)

@@ -82,7 +82,7 @@ class FolderStorage:
                     os.rmdir(folder)
                     folder = os.path.dirname(folder)
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:
         """All objects whose key begins with `prefix`, sorted by the key's bytes."""
         top = prefix.rpartition("/")[0]
         if top:
@@ -99,7 +99,7 @@ class FolderStorage:
             below = os.path.relpath(path, self._root)
             keys += [name if below == "." else f"{below}/{name}" for name in files]
         # Code points sort as UTF-8 does.
-        for key in sorted(key for key in keys if key.startswith(prefix)):
+        for key in sorted(key for key in keys if key.startswith(prefix) and key > after):
             with suppress(ObjectNotFound, KeyRefused):  # deleted meanwhile, or not an object at all
                 yield self.head(key)
 

@@ -83,7 +83,7 @@ def _parse_record(place: str, record: Any) -> CosRecord | Invalid:
     key = written.key[len(prefix) :]
     if not key:
         return Invalid(field=place, problem="names no object, only the bucket")
-    if written.url and unquote(urlsplit(written.url).path[1:]) != key:
+    if written.url and _key_of(written.url) != key:
         return Invalid(field=place, problem="is another object than the one that cosObject.url names")
     return CosRecord(
         action=message.event.eventName.removeprefix("cos:").strip(),
@@ -93,3 +93,10 @@ def _parse_record(place: str, record: Any) -> CosRecord | Invalid:
         size=written.size,
         time=message.event.eventTime,
     )
+
+
+def _key_of(url: str) -> str | None:
+    try:
+        return unquote(urlsplit(url).path[1:])
+    except ValueError:
+        return None

@@ -27,6 +27,7 @@ from lib.local.watcher import cos_event
 from lib.netguard import Guard
 from lib.ports import Answer, ByteRange, Row, Session, StoredObject
 from lib.publication import Publication
+from lib.scans import Scans
 from lib.sender import HttpSender
 from lib.sprites import Definition
 from lib.storage.folder import FolderStorage
@@ -218,6 +219,9 @@ class Machine:
             definitions=[DEFINITION.number],
             engine_name="own",
         )
+        scans = Scans(
+            self.database, lambda: self.storage, self.uploads, self.clock, prefix="videos/", every=0
+        )
         sweeps = Sweeps(
             self.database,
             self.tasks,
@@ -233,6 +237,7 @@ class Machine:
             self.tasks,
             self.deliveries,
             sweeps,
+            scans,
             engine,
             self.clock,
             sweep_after=STALE,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -422,3 +424,44 @@ def test_a_folder_is_cleaned_without_what_lies_below_it(simple, videos):
 
     simple.app.tick()
     assert list(simple.published()) == [below]
+
+
+def test_an_upload_whose_event_was_lost_is_found_by_the_timer(system, videos, monkeypatch):
+    """All three tries of on_upload failed while the database was down: nobody but the bucket knows of the upload."""
+    # GIVEN a bucket with a video from before, and the first scan
+    system.store("videos/from before.mp4", videos[1])
+    system.age("videos/from before.mp4", 7200)
+    passed = [-600.0]
+    real = time.time
+    monkeypatch.setattr("lib.system.SystemClock.now", lambda _self: real() + passed[0])
+    system.app.tick()
+
+    # WHEN a video comes without an event (and something that is no video), and the next scans are due
+    system.store(KEY, videos[0])
+    system.store("videos/notes.txt", b"text")
+    passed[0] = 3600
+    system.app.tick()
+
+    # THEN it gets its sprite, once
+    assert system.run() == ["complete"]
+    passed[0] = 7300
+    system.app.tick()
+    assert system.run() == []
+    assert [task.key for task in system.tasks()] == [KEY]
+
+
+def test_a_scan_that_runs_out_of_time_goes_on_where_it_was(simple, videos, monkeypatch):
+    passed = [-86400.0]
+    real = time.time
+    monkeypatch.setattr("lib.system.SystemClock.now", lambda _self: real() + passed[0])
+    simple.app.tick()
+    for number in range(3):
+        simple.store(f"videos/{number}.mp4", videos[0])
+    passed[0] = 3600
+    out_of_time = replace(simple.app, deadline=0.0)
+    for _ in range(4):
+        out_of_time.tick()
+
+    assert sorted(task.key for task in simple.tasks()) == ["videos/0.mp4", "videos/1.mp4", "videos/2.mp4"]
+    with simple.app.database.transaction() as session:
+        assert session.one("take_scan", name="bucket", now=real() + 90000, later=0.0)["after_key"] == ""

@@ -60,6 +60,7 @@ def test_what_is_no_cos_event_is_refused_by_name(event):
         (["cos", "cosObject", "key"], "videos/a.mp4", "Records[1].cos.cosObject.key"),
         (["cos", "cosObject", "key"], "/1250000000/media/", "Records[1].cos.cosObject.key"),
         (["cos", "cosObject", "key"], "/1250000000/media/videos/b.mp4", "Records[1].cos.cosObject.key"),
+        (["cos", "cosObject", "url"], "http://[", "Records[1].cos.cosObject.key"),
         (["cos", "cosObject", "size"], "many", "Records[1].cos.cosObject.size"),
         (["cos", "cosObject", "size"], -1, "Records[1].cos.cosObject.size"),
         (["cos", "cosBucket", "appid"], "", "Records[1].cos.cosBucket.appid"),

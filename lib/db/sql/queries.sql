@@ -199,3 +199,10 @@ delete from attempts where started_at < :before;
 delete from events
  where created_at < :before
    and not exists (select 1 from deliveries where event_id = events.id and state in ('due', 'sending'));
+
+-- name: take_scan
+update scans set due_at = :later where name = :name and due_at <= :now returning *;
+
+-- name: note_scan
+update scans set due_at = :due_at, since = :since, started_at = :started_at, after_key = :after_key
+ where name = :name;

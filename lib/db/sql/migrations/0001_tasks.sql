@@ -92,6 +92,15 @@ create table sweeps (                       -- published folders to look at: do 
 );
 create index sweeps_due on sweeps (due_at);
 
+create table scans (                        -- looks through the whole bucket for uploads whose event was lost
+    name       text primary key,
+    due_at     double precision not null,
+    since      double precision not null,   -- objects modified before have been looked at; 0: never scanned
+    started_at double precision not null,
+    after_key  text not null                -- where a scan that ran out of time goes on
+);
+insert into scans (name, due_at, since, started_at, after_key) values ('bucket', 0, 0, 0, '');
+
 create table locks (                        -- a row to hold while a count must not change
     name text primary key
 );
