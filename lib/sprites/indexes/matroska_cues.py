@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lib.sprites.indexes import NoIndex
-from lib.sprites.indexes.ebml import NUMBER, Source, element, elements, number
+from lib.sprites.indexes.ebml import NUMBER, Source, element
 from lib.sprites.indexes.matroska_blocks import (
     BLOCK_GROUP,
     CLUSTER,
@@ -42,25 +43,50 @@ class Cues:
 def read_cues(data: bytes, track: int, segment: int, stop: int) -> Cues:
     """From the content of `Cues`; `segment` is where the content of the segment begins."""
     found: dict[int, tuple[int, int]] = {}
-    for point in elements(data, 0, len(data)):
-        if point.id != POINT:
+    for name, start, end in _fields(data, 0, len(data)):
+        if name != POINT:
             continue
         time = -1
-        for each in elements(data, point.body, point.stop):
-            if each.id == TIME:
-                time = number(data, each)
-            elif each.id == POSITIONS:
-                fields = {
-                    inner.id: number(data, inner)
-                    for inner in elements(data, each.body, each.stop)
-                    if inner.id in (TRACK, CLUSTER_POSITION, RELATIVE_POSITION)
+        for inner, first, last in _fields(data, start, end):
+            if inner == TIME:
+                time = _number(data, first, last)
+            elif inner == POSITIONS:
+                told = {
+                    each: _number(data, at, to) for each, at, to in _fields(data, first, last) if to - at <= 8
                 }
-                if fields.get(TRACK) == track and time >= 0 and CLUSTER_POSITION in fields:
-                    place = segment + fields[CLUSTER_POSITION]
-                    found.setdefault(time, (place, fields.get(RELATIVE_POSITION, -1)))
+                if told.get(TRACK) == track and time >= 0 and CLUSTER_POSITION in told:
+                    place = segment + told[CLUSTER_POSITION]
+                    found.setdefault(time, (place, told.get(RELATIVE_POSITION, -1)))
     if any(place + max(offset, 0) >= stop for place, offset in found.values()):
         raise NoIndex("A cue points beyond the end of the file.")
     return _sorted(found, stop)
+
+
+def _fields(data: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Name, beginning and end of the content of each element: a long video has some hundred thousand, most of
+    them short, with short names."""
+    while at < stop:
+        size = data[at + 1] if at + 1 < stop else 0
+        if data[at] & 0x80 and 0x80 <= size < 0xFF:
+            body = at + 2
+            end = body + size - 0x80
+            if end > stop:
+                raise NoIndex("An element does not fit into what is around it.")
+            yield data[at], body, end
+            at = end
+        else:
+            found = element(data, at, stop)
+            if found is None:
+                raise NoIndex("An element is cut off.")
+            yield found.id, found.body, found.stop
+            at = found.stop
+
+
+def _number(data: bytes, start: int, stop: int) -> int:
+    value = int.from_bytes(data[start:stop], "big")
+    if value >= NUMBER:
+        raise NoIndex("A number is too large to be true.")
+    return value
 
 
 def walk_clusters(source: Source, start: int, stop: int, track: int) -> Cues:
