@@ -95,8 +95,8 @@ class Probed(Protocol):
     track: Track
 
     def find(self, instants: Sequence[int], reach: int | None, fetch: Fetch) -> list[Sample | None]:
-        """For each instant a key frame near it, within reach: the nearest, but where key frames come at equal
-        distances the expected one. Without `reach`: the last that is shown at or before it.
+        """For each instant the nearest key frame within reach; without `reach` the last that is shown at or before
+        it. Where key frames come at equal distances the expected one is given, though there may be others.
 
         All instants are looked for side by side, each round one fetch; some dozens at once keep memory low.
         """

@@ -163,21 +163,21 @@ class Search:
     def nearest(self, instant: int, reach: int) -> Wanted:
         """The key frame nearest to the instant, within reach; where they come at equal distances the one that
         is expected, if it is there."""
-        expected = self._expected(instant)
-        if expected is not None and abs(expected - instant) <= reach:
-            first, last = yield from self._approach(expected - self._delay)
-            met = [each for each in self._keys(first, last) if abs(each.time - expected) <= SAME]
-            if met:
-                self._met += 1
-                return met[0]
-            self._missed += 1
-            if self._missed > self._met + 2:
-                self._period = None
+        if self._period is not None:
+            start, gap = self._period
+            expected = start + max(0, (instant - start + gap // 2) // gap) * gap
+            if abs(expected - instant) <= reach and (found := (yield from self._meet(expected))):
+                return found
         first, last = yield from self._approach(instant - self._delay)
         return (yield from self._around(first, last, instant, reach))
 
     def before(self, instant: int) -> Wanted:
-        """The last key frame that is shown at or before the instant."""
+        """The last key frame that is shown at or before the instant; or the expected one, as above."""
+        if self._period is not None and instant >= self._period[0]:
+            start, gap = self._period
+            found = yield from self._meet(start + (instant - start) // gap * gap)
+            if found is not None:
+                return found
         first, last = yield from self._approach(instant - self._delay)
         step = 1
         while True:
@@ -188,11 +188,17 @@ class Search:
             yield self._unread(following, first)
             first, step = following, min(GROWTH, step * 2)
 
-    def _expected(self, instant: int) -> int | None:
-        if self._period is None:
-            return None
-        start, gap = self._period
-        return start + max(0, (instant - start + gap // 2) // gap) * gap
+    def _meet(self, expected: int) -> Wanted:
+        """The key frame that is expected at this time, if it is there."""
+        first, last = yield from self._approach(expected - self._delay)
+        met = [each for each in self._keys(first, last) if abs(each.time - expected) <= SAME]
+        if met:
+            self._met += 1
+            return met[0]
+        self._missed += 1
+        if self._missed > self._met + 2:
+            self._period = None
+        return None
 
     def _approach(self, decoded: int) -> Generator[list[int], None, tuple[int, int]]:
         """The first and the last of some neighbouring chunks, all known, between whose frames the decoding time

@@ -34,6 +34,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "mpeg4": {"codec": "mpeg4"},
     "mpeg2": {"codec": "mpeg2video", "b_frames": 2},
     "one-key": {"gop": 500},
+    "interlaced": {"options": {"x264-params": "tff=1:bframes=2", "preset": "medium"}, "b_frames": 2},
+    "interlaced-mpeg2": {"codec": "mpeg2video", "b_frames": 2, "options": {"flags": "+ilme+ildct"}},
     "large": {"size": (640, 360), "options": {"crf": "4"}, "audio": 4.0, "gop": 30},
 }
 
@@ -89,6 +91,12 @@ def hold_run(stream: TransportStream, source: Source, packets: list[Packet], key
 def test_it_agrees_with_libavformat(kind: str, tmp_path: Path) -> None:
     path = make_barcoded(tmp_path / "a.ts", **{"seconds": 4, "gop": 12, **KINDS[kind]})
     hold_against_libavformat(*opened(path))
+
+
+def test_packets_with_parity(tmp_path: Path) -> None:
+    data = make_barcoded(tmp_path / "a.ts", seconds=4, gop=12, audio=4.0).read_bytes()
+    padded = b"".join(data[at : at + 188] + bytes(16) for at in range(0, len(data), 188))
+    hold_against_libavformat(*opened(padded))
 
 
 def test_it_agrees_about_a_real_video() -> None:
