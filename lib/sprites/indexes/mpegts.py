@@ -29,9 +29,11 @@ A_FIELD = 2_900
 """Ticks: interlaced frames last longer than that, fields do not."""
 LONGEST = 1 << 25
 """Bytes of a frame."""
+FIRST_GUESS = 64 * 1024
+"""Bytes of the first key frame that is fetched."""
 MAX_TRIES = 256
 """Reads for one frame."""
-BATCH = 24
+BATCH = 50
 """Instants that are looked for side by side."""
 
 
@@ -204,7 +206,7 @@ class TransportStream:
     def _likely_size(self) -> int:
         """Rather less than the size of the next key frame."""
         latest = sorted(self._sizes[-64:])
-        return latest[len(latest) // 4] if latest else 0
+        return latest[len(latest) // 4] if latest else FIRST_GUESS
 
     def _samples(self, position: int, fetch: Fetch) -> Iterator[Sample]:
         """The frames from this place on; their bytes are read in pieces."""

@@ -20,8 +20,8 @@ CHUNK_PACKETS = 174
 """32 KiB."""
 OVERLAP = 4
 """Packets of the next chunk that are read too, so that a frame that begins at the end tells what it is."""
-KEPT = 512
-"""Chunks whose bytes are kept: 16 MiB."""
+KEPT = 640
+"""Chunks whose bytes are kept: 20 MiB."""
 FEW = 256
 """Chunks that may be read of any file: 8 MiB; else half of it, from which on it is cheaper read through."""
 WRAP = 1 << 33
