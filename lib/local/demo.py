@@ -19,9 +19,9 @@ from lib.app import build
 from lib.errors import FilmstripError, Invalid
 from lib.local.platform import Platform
 from lib.local.receiver import Received, Receiver
+from lib.ports import Task
 from lib.signing.webhooks import Keyring
 from lib.sprites import Manifest
-from lib.ports import Task
 
 HOME = Path("var/demo")
 PATIENCE = 900.0

@@ -48,7 +48,8 @@ def capture(
     """Makes the sprite of a video. Sheets, named by their index from 0, are emitted one by one.
 
     `source` may hold `bucket`, `key`, `etag`, for the manifest; `progress` gets tiles done and tiles in all.
-    Raises NoVideo, TooShort, Corrupt, Unsupported, TooLarge, DecoderFailed; whatever the reader raises comes out as it is.
+    Raises NoVideo, TooShort, Corrupt, Unsupported, TooLarge and DecoderFailed; what the reader raises comes out
+    as it is.
     """
     from lib.sprites import capturing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
@@ -13,13 +14,17 @@ from lib.sprites import manifest as manifests
 from lib.sprites.decoder.client import Decoder
 from lib.sprites.definition import Definition
 from lib.sprites.demuxing import Demuxing
+from lib.sprites.indexes import NoIndex
+from lib.sprites.indexing import Indexing, open_index
 from lib.sprites.limits import Limits
 from lib.sprites.manifest import Manifest
 from lib.sprites.pictures import Pictures
-from lib.sprites.reading import BLOCK, Reader, SourceFile
+from lib.sprites.reading import Reader, SourceFile
 from lib.sprites.sheets import Canvas, Sheet
 from lib.sprites.tiles import framed
 
+HEAD = 128 * 1024
+"""Bytes that are read first: often the whole index."""
 BLACK, WHITE = 24, 232
 """Average brightness (0..255) outside of which a tile is no poster."""
 
@@ -33,18 +38,23 @@ class Metered:
         self.bytes = 0
         self.requests = 0
         self._head = b""
+        self._lock = threading.Lock()
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        if all(stop <= len(self._head) for _, stop in ranges):
-            return [self._head[start:stop] for start, stop in ranges]
-        blocks = self._reader.read(ranges)
-        self.requests += len(ranges)
-        self.bytes += sum(map(len, blocks))
-        return blocks
+        kept = [self._head[start:stop] for start, stop in ranges]
+        rest = [(start + len(head), stop) for (start, stop), head in zip(ranges, kept, strict=True)]
+        missing = [(start, stop) for start, stop in rest if start < stop]
+        blocks = iter(self._reader.read(missing) if missing else ())
+        read = [next(blocks) if start < stop else b"" for start, stop in rest]
+        with self._lock:  # several threads read
+            self.requests += len(missing)
+            self.bytes += sum(map(len, read))
+        return [head + tail for head, tail in zip(kept, read, strict=True)]
 
-    def keep_head(self, size: int) -> None:
+    def keep_head(self, size: int) -> bytes:
         """Reads the beginning of the source, which both ends look at."""
         [self._head] = self.read([(0, min(size, self.size))])
+        return self._head
 
 
 def capture(
@@ -58,11 +68,19 @@ def capture(
     limits: Limits,
 ) -> Manifest:
     metered = Metered(reader)
-    metered.keep_head(BLOCK)
-    containers.recognise(SourceFile(metered))
-    with Decoder(limits) as decoder:
-        pictures = Demuxing(decoder, metered, max_pixels=limits.pixels)
+    head = metered.keep_head(HEAD)
+    kind = containers.recognise(SourceFile(metered))
+
+    def run(pictures: Pictures) -> Manifest:
         return _Capture(pictures, metered, definition, sheet_name, emit, progress).run(source)
+
+    try:
+        with Decoder(limits) as decoder:  # starts while the index is read
+            return run(Indexing(decoder, metered, open_index(kind, metered, head), kind, limits))
+    except NoIndex:
+        # Nothing shows the sheets that there may be already: they are made again, under the same names.
+        with Decoder(limits) as decoder:
+            return run(Demuxing(decoder, metered, limits))
 
 
 class _Capture:

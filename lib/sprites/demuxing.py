@@ -10,6 +10,7 @@ from lib.errors import FAILURES
 from lib.sprites.decoder.client import Decoder
 from lib.sprites.decoder.wire import Message, unpack
 from lib.sprites.definition import Definition
+from lib.sprites.limits import Limits
 from lib.sprites.pictures import Facts, Shown
 from lib.sprites.plan import Plan
 from lib.sprites.reading import Reader
@@ -19,10 +20,10 @@ from lib.sprites.tiles import upright
 class Demuxing:
     """Raises MediaError, DecoderFailed, and whatever the reader raises."""
 
-    def __init__(self, decoder: Decoder, reader: Reader, *, max_pixels: int) -> None:
+    def __init__(self, decoder: Decoder, reader: Reader, limits: Limits) -> None:
         self._decoder = decoder
         self._reader = reader
-        decoder.ask({"do": "open", "size": reader.size, "max_pixels": max_pixels})
+        decoder.ask({"do": "open", "size": reader.size, "max_pixels": limits.pixels})
         head, _ = self._answer()
         self.facts = Facts(
             display=tuple(head["display"]),

@@ -11,6 +11,8 @@ class Limits:
     """Of a frame: more is refused before anything is decoded."""
     memory: int = 1536 << 20
     """Bytes of address space: code, libraries and the stacks of threads count too."""
+    pictures: int = 200 << 20
+    """Bytes of decoded pictures that all decoders together may hold: what decides how many there are."""
     cpu: int = 900
     """Seconds."""
     silence: float = 60.0

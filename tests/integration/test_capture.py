@@ -127,6 +127,7 @@ def truth(path: Path) -> Truth:
         stream = container.streams.video[0]
         assert stream.time_base is not None
         assert stream.start_time is not None
+        stream.thread_type = "FRAME"  # decoding HEVC by slices hangs now and then (FFmpeg 7.1)
         tick = Fraction(stream.time_base)
         starts = [
             each.start_time * each.time_base

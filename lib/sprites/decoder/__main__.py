@@ -14,6 +14,7 @@ import resource
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from lib.sprites.decoder import wire
@@ -24,10 +25,21 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not look like an answer
     limits, _ = wire.read(requests)
     _restrict(limits)
+    child = _Child(requests, answers)
+
+    def fail(error: BaseException | None) -> None:
+        """Whatever goes wrong in any thread ends the child, and the parent is told."""
+        with suppress(OSError):
+            child.answer({"failed": f"{type(error).__name__}: {error}"[:500]})
+        os._exit(1)
+
+    threading.excepthook = lambda failure: fail(failure.exc_value)
     try:
-        _Child(requests, answers).serve()
+        child.serve()
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the parent has what it wanted; lanes may still wait
+    except Exception as error:  # noqa: BLE001
+        fail(error)
 
 
 def _restrict(limits: dict[str, Any]) -> None:

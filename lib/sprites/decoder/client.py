@@ -55,7 +55,7 @@ class Decoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._process.kill()
+        self.stop()
         self._process.wait()
         self._watch.join()
         for pipe in (self._requests, self._answers):
@@ -63,6 +63,10 @@ class Decoder:
                 pipe.close()
             except OSError:  # what was not flushed has no reader any more
                 continue
+
+    def stop(self) -> None:
+        """Ends the child; whoever waits for it gets DecoderFailed."""
+        self._process.kill()
 
     def ask(self, head: dict[str, Any], body: bytes = b"") -> None:
         try:
@@ -74,11 +78,14 @@ class Decoder:
     def answer(self) -> wire.Message:
         self._waiting_since = time.monotonic()
         try:
-            return wire.read(self._answers)
+            head, body = wire.read(self._answers)
         except (EOFError, OSError, ValueError):
             raise self._failure() from None
         finally:
             self._waiting_since = None
+        if "failed" in head:
+            raise DecoderFailed(reason=head["failed"])
+        return head, body
 
     def _failure(self) -> DecoderFailed:
         if self._hung:

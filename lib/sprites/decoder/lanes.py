@@ -16,6 +16,8 @@ from av.video.frame import VideoFrame
 from lib.sprites.decoder.pictures import Orientation, Painter, display_size, orientation
 from lib.sprites.decoder.wire import Message, unpack
 
+DECODERS = {"av1": "libdav1d"}
+"""FFmpeg's own decoder of that name works with hardware only."""
 WAITING = 8
 """Samples that may wait for one lane; then the pipe fills, and the parent fetches no more."""
 
@@ -25,7 +27,7 @@ class Codec:
 
     def __init__(self, head: dict[str, Any], extradata: bytes) -> None:
         """Raises ValueError for a codec that is not built in."""
-        self._name = head["codec"]
+        self._name = DECODERS.get(head["codec"], head["codec"])
         self._extradata = extradata
         self._max_pixels = head["max_pixels"]
         self.tick = unpack(head["tick"]) or Fraction(1)
@@ -40,7 +42,6 @@ class Codec:
         assert isinstance(context, VideoCodecContext)
         if self._extradata:
             context.extradata = self._extradata
-        context.time_base = self.tick
         context.options = {"max_pixels": str(self._max_pixels)}
         # Frames are asked for one by one: threads of the decoder's own would only add latency.
         context.thread_count = 1
@@ -126,7 +127,10 @@ class Lane(threading.Thread):
             frames = self._context.decode(packet)
         except (av.FFmpegError, OverflowError):
             return []
-        return [frame for frame in frames if frame.pts is not None and not frame.is_corrupt]
+        # Frames before 0 are there for others to be decoded from: an edit list hides them.
+        return [
+            frame for frame in frames if frame.pts is not None and frame.pts >= 0 and not frame.is_corrupt
+        ]
 
     def _packet(self, time: int, body: bytes) -> Packet:
         packet = Packet(body)

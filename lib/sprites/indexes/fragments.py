@@ -145,7 +145,12 @@ def by_segments(source: Source, position: int, track: int, timescale: int) -> En
 
 
 def _segments(
-    source: Source, indexes: Sequence[tuple[int, Data]], track: int, timescale: int, found: Entries, depth: int
+    source: Source,
+    indexes: Sequence[tuple[int, Data]],
+    track: int,
+    timescale: int,
+    found: Entries,
+    depth: int,
 ) -> bool:
     """Adds what these indexes tell; whether all of it is of use."""
     for position, data in indexes:

@@ -111,21 +111,20 @@ class _Walk:
         start, at = lane.position, 0
         lane.wanted = 0
         while not self._arrives(lane) and (box := header(data, at, 1 << 62)) is not None:
-            if start + box.stop > self._source.size and box.kind != b"mdat":
-                lane.position = self._stop  # cut off here
-            elif box.kind == b"moof" and box.stop > len(data):
+            if start + box.stop > self._source.size:
+                raise NoIndex("The file is cut off.")  # the demuxer takes what is there, and tells
+            if box.kind == b"moof" and box.stop > len(data):
                 lane.wanted = box.stop - at
                 if lane.wanted > LARGEST_HEADER:
                     raise NoIndex("The header of a fragment is too large.")
                 return
-            else:
-                if box.kind == b"moof":
-                    self._guess = max(self._guess, min(BULK, (box.stop - at) * 5 // 4 + 64))
-                    self._read(lane, data, box, start + at)
-                self._fragments += box.kind == b"mdat"
-                self._passed += box.stop - at
-                at = box.stop
-                lane.position = min(self._stop, start + at)
+            if box.kind == b"moof":
+                self._guess = max(self._guess, min(BULK, (box.stop - at) * 5 // 4 + 64))
+                self._read(lane, data, box, start + at)
+            self._fragments += box.kind == b"mdat"
+            self._passed += box.stop - at
+            at = box.stop
+            lane.position = min(self._stop, start + at)
             self._boxes += 1
             if self._boxes > MAX_BOXES:
                 raise NoIndex("There are too many fragments.")
@@ -135,7 +134,7 @@ class _Walk:
         for _, composed, place, size, flags, lasts in rows(data, box, position, self._given):
             self._samples += 1
             if place + size > self._source.size:
-                break
+                raise NoIndex("The file is cut off.")
             if is_key(flags) and size:
                 keys.times.append(composed)
                 keys.positions.append(place)

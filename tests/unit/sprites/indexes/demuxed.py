@@ -101,6 +101,7 @@ def taken(index: Index, key: int, reads: Reads) -> Sample:
 def frames(index: Index, samples: list[Sample]) -> list[VideoFrame]:
     """Decoded by nothing but what the track tells."""
     decoder = av.CodecContext.create(DECODERS.get(index.track.codec, index.track.codec), "r")
+    decoder.thread_count = 1
     if index.track.extradata:
         decoder.extradata = index.track.extradata
     packets = [av.Packet(sample.data) for sample in samples]
@@ -155,6 +156,7 @@ def decoded(data: bytes) -> dict[Fraction, bytes]:
     """Every picture that libavcodec gives for the whole file, by its time on the player's clock."""
     with av.open(BytesIO(data)) as container:
         stream, zero = shown_stream(container), player_zero(container)
+        stream.thread_type = "FRAME"  # decoding HEVC by slices hangs now and then (FFmpeg 7.1)
         return {
             frame.pts * frame.time_base - zero: frame.to_image().tobytes()
             for frame in container.decode(stream)
