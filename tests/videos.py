@@ -46,6 +46,7 @@ class Bytes:
         self._left = fails_after
         self.bytes = 0
         self.requests = 0
+        self.calls = 0
         self.largest = 0
 
     @property
@@ -56,6 +57,7 @@ class Bytes:
         if self._error is not None and self._left <= 0:
             raise self._error
         self._left -= 1
+        self.calls += 1
         found = [self._data[start:stop] for start, stop in ranges]
         self.requests += len(found)
         self.bytes += sum(map(len, found))

@@ -15,16 +15,18 @@ from lib.sprites.decoder.client import Decoder
 from lib.sprites.definition import Definition
 from lib.sprites.demuxing import Demuxing
 from lib.sprites.indexes import NoIndex
-from lib.sprites.indexing import Indexing, open_index
 from lib.sprites.limits import Limits
 from lib.sprites.manifest import Manifest
 from lib.sprites.pictures import Pictures
 from lib.sprites.reading import Reader, SourceFile
 from lib.sprites.sheets import Canvas, Sheet
 from lib.sprites.tiles import framed
+from lib.sprites.ways import indexed
 
 HEAD = 128 * 1024
 """Bytes that are read first: often the whole index."""
+SMALL = 3 * HEAD
+"""Bytes of a file that is read whole: looking around in it would cost more."""
 BLACK, WHITE = 24, 232
 """Average brightness (0..255) outside of which a tile is no poster."""
 
@@ -68,7 +70,7 @@ def capture(
     limits: Limits,
 ) -> Manifest:
     metered = Metered(reader)
-    head = metered.keep_head(HEAD)
+    head = metered.keep_head(HEAD if reader.size > SMALL else reader.size)
     kind = containers.recognise(SourceFile(metered))
 
     def run(pictures: Pictures) -> Manifest:
@@ -76,7 +78,7 @@ def capture(
 
     try:
         with Decoder(limits) as decoder:  # starts while the index is read
-            return run(Indexing(decoder, metered, open_index(kind, metered, head), kind, limits))
+            return run(indexed(decoder, metered, head, kind, limits))
     except NoIndex:
         # Nothing shows the sheets that there may be already: they are made again, under the same names.
         with Decoder(limits) as decoder:

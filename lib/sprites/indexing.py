@@ -1,37 +1,32 @@
-"""Pictures of a file whose own index we read: only the frames that are needed are fetched, and decoded side by side."""
+"""Pictures of a file whose key frames we find ourselves: only what is needed is fetched, and decoded side by side."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from bisect import bisect_left, bisect_right
+from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from lib.sprites import containers
 from lib.sprites.containers import Container
 from lib.sprites.decoder.client import Decoder
 from lib.sprites.decoder.wire import pack
 from lib.sprites.definition import Definition
-from lib.sprites.indexes import ByteRange, Index, NoIndex, Sample, Track, fragmented, matroska, mp4
+from lib.sprites.indexes import NoIndex, Sample, Track
 from lib.sprites.limits import Limits
 from lib.sprites.pictures import Facts, Shown
 from lib.sprites.plan import Plan
-from lib.sprites.reading import Reader
 from lib.sprites.tiles import upright
 
 PICTURES_HELD = 7
 """By a decoder, at most, while it decodes single key frames."""
 FETCHERS = 8
 """Reads under way at once: enough to hide the way to the bucket behind decoding."""
-NEAR = 64 * 1024
-"""Bytes between two frames that are cheaper read than left out."""
-TOGETHER = 2 << 20
-"""Bytes at most of frames that are read together."""
 LEAD = Fraction(1, 2)
 """Seconds before a wanted frame from which on no frame is skipped."""
 SKIPPABLE = ("h264", "hevc", "mpeg2video", "mpeg4")
@@ -41,68 +36,73 @@ TRIED = 4
 STEPS_BACK = 8
 """Key frames that a run starts earlier, one by one, when it brings no picture in time."""
 
-
-def open_index(kind: Container, reader: Reader, head: bytes) -> Index:
-    """`head`: how the source begins. Raises NoIndex, and what the reader raises."""
-    if kind in (containers.MP4, containers.QUICKTIME):
-        return mp4.open(reader.read, reader.size, head)
-    if kind == containers.FRAGMENTED:
-        return fragmented.open(reader.read, reader.size, head)
-    if kind in (containers.MATROSKA, containers.WEBM):
-        return matroska.open(reader.read, reader.size, head)
-    raise NoIndex("Containers of this kind have no index that is read here.")
+Numbers = dict[int, list[int]]
+"""By the name of a key frame (a number, the same for all of `Indexing`): which instants it is for."""
 
 
-def _lanes(track: Track, limits: Limits) -> int:
-    """How many decoders fit into the budget: each may hold several pictures, of two bytes where ten bits are usual."""
-    deep = track.codec not in ("h264", "mpeg2video", "mpeg4", "vp8", "mjpeg")
-    picture = track.width * track.height * 3 // 2 * (2 if deep else 1)
-    fit = limits.pictures // max(1, picture * PICTURES_HELD)
-    return max(1, min(os.cpu_count() or 1, fit))
-
-
-class Indexing:
+class Indexing(ABC):
     """Raises NoIndex where the decoder cannot do without the demuxer, DecoderFailed, and what the reader raises."""
 
-    def __init__(
-        self, decoder: Decoder, reader: Reader, index: Index, kind: Container, limits: Limits
-    ) -> None:
+    def __init__(self, decoder: Decoder, track: Track, kind: Container, limits: Limits) -> None:
         self._decoder = decoder
-        self._reader = reader
-        self._index = index
-        self._lanes = _lanes(index.track, limits)
-        self._tick = index.track.tick
+        self._track = track
+        self._tick = track.tick
+        self._lanes = _lanes(track, limits)
         self._ready = False
-        if index.track.width * index.track.height > limits.pixels:
+        if track.width * track.height > limits.pixels:
             raise NoIndex("The pictures are too large.")  # the other way says so
         self._start(limits.pixels)
         shape = self._shape()
-        end = index.track.end * self._tick
+        end = track.end * self._tick
         self.facts = Facts(
             display=tuple(shape["display"]),
-            width=index.track.width or shape["size"][0],
-            height=index.track.height or shape["size"][1],
+            width=shape["size"][0],
+            height=shape["size"][1],
             rotation=shape["rotation"],
-            codec=index.track.codec,
+            codec=track.codec,
             container=kind.name,
             end=end,
             data_end=end,
             truncated=False,
         )
 
+    # -- what each way to find key frames does its own way
+
+    @abstractmethod
+    def _first_samples(self) -> Iterator[Sample]:
+        """The first key frames that are shown."""
+
+    @abstractmethod
+    def _choose(
+        self, instants: Sequence[Fraction], step: Fraction, definition: Definition
+    ) -> tuple[Numbers, Numbers]:
+        """The key frames that are shown alone, and those that runs towards exact frames begin with."""
+
+    @abstractmethod
+    def _work(self, keys: Sequence[int]) -> list[Any]:
+        """The key frames, in pieces that are fetched together."""
+
+    @abstractmethod
+    def _samples(self, work: Any) -> Iterator[tuple[int, Sample]]:
+        """The key frames of a piece."""
+
+    @abstractmethod
+    def _earlier(self, key: int) -> int | None:
+        """The key frame before."""
+
+    @abstractmethod
+    def _first(self) -> int:
+        """The first key frame of all."""
+
+    @abstractmethod
+    def _run(self, key: int, until: int) -> Iterator[Sample]:
+        """The frames from this key frame on."""
+
     def show(self, instants: Sequence[Fraction], plan: Plan, definition: Definition) -> Iterator[Shown]:
         if not self._ready:
             self._decoder.ask({"do": "tile", "size": plan.tile, "fill": definition.fill})
             self._ready = True
-        positions = [int(instant / self._tick) for instant in instants]
-        alone: dict[int, list[int]] = {}
-        runs: dict[int, list[int]] = {}
-        for number, instant in enumerate(instants):
-            key = self._key_frame(instant, plan.step, definition)
-            if key is None:
-                runs.setdefault(self._before(positions[number]), []).append(number)
-            else:
-                alone.setdefault(key, []).append(number)
+        alone, runs = self._choose(instants, plan.step, definition)
         for head, pixels in self._key_frames(sorted(alone)):
             key = head["id"]
             if not head["found"]:
@@ -111,35 +111,15 @@ class Indexing:
             picture = upright(head, pixels)
             for number in alone[key]:
                 yield Shown(number, head["time"] * self._tick, picture)
-        yield from self._forward(runs, positions)
+        yield from self._forward(runs, [self._position(instant) for instant in instants])
 
-    # -- which frame
-
-    def _key_frame(self, instant: Fraction, step: Fraction, definition: Definition) -> int | None:
-        """The nearest key frame, if it is near enough."""
-        if definition.accuracy == "exact":
-            return None
-        times, tick = self._index.times, self._tick
-        after = bisect_right(times, int(instant / tick))
-        near = [key for key in (after - 1, after) if 0 <= key < len(times) and times[key] >= 0]
-        if not near:
-            return None
-        key = min(near, key=lambda each: abs(times[each] * tick - instant))
-        distance = times[key] * tick - instant
-        if definition.accuracy == "keyframe":
-            return key
-        if definition.tolerance is not None:
-            return key if abs(distance) <= Fraction(str(definition.tolerance)) else None
-        return key if -step / 2 <= distance < step / 2 else None
-
-    def _before(self, position: int) -> int:
-        """The last key frame that is shown at or before the position; the first one if there is none."""
-        return max(0, bisect_right(self._index.times, position) - 1)
+    def _position(self, instant: Fraction) -> int:
+        return int(instant / self._tick)
 
     # -- the decoder
 
     def _start(self, max_pixels: int) -> None:
-        track = self._index.track
+        track = self._track
         colour = track.colour
         self._decoder.ask(
             {
@@ -160,10 +140,10 @@ class Indexing:
             raise NoIndex("The codec is not built in.")
 
     def _shape(self) -> dict[str, Any]:
-        shown = bisect_left(self._index.times, 0)
-        for key in range(shown, min(shown + TRIED, len(self._index.times))):
-            sample = self._sample(key, *self._fetched(self._index.guess(key)))
-            self._decoder.ask({"do": "shape", "id": key, "lane": 0, "time": sample.time}, sample.data)
+        for tried, sample in enumerate(self._first_samples()):
+            if tried == TRIED:
+                break
+            self._decoder.ask({"do": "shape", "id": tried, "lane": 0, "time": sample.time}, sample.data)
             head, _ = self._decoder.answer()
             if head["found"]:
                 return head
@@ -175,54 +155,30 @@ class Indexing:
         """An answer for each key frame, in any order."""
         lanes = _Turns(self._lanes)
 
-        def send(group: list[int]) -> None:
-            ranges = [self._index.guess(key) for key in group]
-            start = min(first for first, _ in ranges)
-            [data] = self._fetch([(start, max(last for _, last in ranges))])
-            for key, (first, last) in zip(group, ranges, strict=True):
-                sample = self._sample(key, first, data[first - start : last - start])
-                self._decoder.ask(
-                    {"do": "key", "id": key, "lane": lanes.take(key), "time": sample.time}, sample.data
-                )
+        def send(work: Any) -> None:
+            for key, sample in self._samples(work):
+                head = {"do": "key", "id": key, "lane": lanes.take(key), "time": sample.time}
+                self._decoder.ask(head, sample.data)
 
-        for head, pixels in self._answers(send, self._groups(keys), FETCHERS, len(keys), end="found"):
+        for head, pixels in self._answers(send, self._work(keys), FETCHERS, len(keys), end="found"):
             lanes.give_back(head["id"])
             yield head, pixels
 
-    def _groups(self, keys: Sequence[int]) -> list[list[int]]:
-        """Key frames that lie near each other are read together."""
-        groups: list[list[int]] = []
-        start = stop = 0
-        for key in keys:
-            first, last = self._index.guess(key)
-            if groups and stop <= first <= stop + NEAR and last - start <= TOGETHER:
-                groups[-1].append(key)
-            else:
-                groups.append([key])
-                start = first
-            stop = last
-        return groups
-
-    def _sample(self, key: int, start: int, data: bytes) -> Sample:
-        while not isinstance(taken := self._index.take(key, start, data), Sample):
-            start, data = self._fetched(taken)
-        return taken
-
     # -- runs
 
-    def _forward(self, runs: dict[int, list[int]], positions: list[int]) -> Iterator[Shown]:
+    def _forward(self, runs: Numbers, positions: list[int]) -> Iterator[Shown]:
         """The exact frames, decoded from a key frame on; from an earlier one where that brings none in time."""
         for _ in range(STEPS_BACK):
-            late: dict[int, list[int]] = {}
+            late: Numbers = {}
             for key, number, shown in self._runs(runs, positions):
                 if shown is not None:
                     yield shown
-                elif key:
-                    late.setdefault(key - 1, []).append(number)
+                elif (earlier := self._earlier(key)) is not None:
+                    late.setdefault(earlier, []).append(number)
             if not late:
                 return
             runs = late
-        for _, _, shown in self._runs({0: sorted(chain.from_iterable(runs.values()))}, positions):
+        for _, _, shown in self._runs({self._first(): sorted(chain.from_iterable(runs.values()))}, positions):
             if shown is not None:
                 yield shown
 
@@ -252,10 +208,11 @@ class Indexing:
             yield key, number, Shown(number, head["time"] * self._tick, upright(head, pixels))
 
     def _send_run(self, lane: int, key: int, wanted: list[int]) -> None:
-        self._decoder.ask({"do": "run", "id": key, "lane": lane, "wanted": wanted, "first": key == 0})
+        first = key == self._first()
+        self._decoder.ask({"do": "run", "id": key, "lane": lane, "wanted": wanted, "first": first})
         lead = int(LEAD / self._tick)
-        skips = self._index.track.codec in SKIPPABLE
-        for sample in self._index.run(key, wanted[-1], self._fetch):
+        skips = self._track.codec in SKIPPABLE
+        for sample in self._run(key, wanted[-1]):
             if skips and sample.disposable and not _is_near(sample.time, wanted, lead):
                 continue
             self._decoder.ask({"do": "sample", "lane": lane, "time": sample.time}, sample.data)
@@ -293,12 +250,24 @@ class Indexing:
                 self._decoder.stop()
                 raise failures[0] from None
 
-    def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
-        return self._reader.read(ranges)
 
-    def _fetched(self, span: ByteRange) -> tuple[int, bytes]:
-        [data] = self._fetch([span])
-        return span[0], data
+def is_near_enough(distance: Fraction, step: Fraction, definition: Definition) -> bool:
+    """Whether a key frame so many seconds behind an instant may stand for it."""
+    if definition.accuracy == "exact":
+        return False
+    if definition.accuracy == "keyframe":
+        return True
+    if definition.tolerance is not None:
+        return abs(distance) <= Fraction(str(definition.tolerance))
+    return -step / 2 <= distance < step / 2
+
+
+def _lanes(track: Track, limits: Limits) -> int:
+    """How many decoders fit into the budget: each may hold several pictures, of two bytes where ten bits are usual."""
+    deep = track.codec not in ("h264", "mpeg2video", "mpeg4", "vp8", "mjpeg")
+    picture = track.width * track.height * 3 // 2 * (2 if deep else 1)
+    fit = limits.pictures // max(1, picture * PICTURES_HELD)
+    return max(1, min(os.cpu_count() or 1, fit))
 
 
 def _is_near(time: int, wanted: list[int], lead: int) -> bool:

@@ -263,7 +263,7 @@ def test_errors_of_the_reader_come_out_as_they_are(
     data = whole(name)
     counting = Bytes(data)
     run(counting, replace(BASIC, accuracy="exact"))
-    for reads in range(counting.requests):
+    for reads in range(counting.calls):
         with pytest.raises(type(error)) as raised:
             run(Bytes(data, error, fails_after=reads), replace(BASIC, accuracy="exact"))
         assert raised.value is error
