@@ -63,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     sprite.add_argument("--format", choices=("jpg", "png", "webp"))
     sprite.add_argument("--fill", choices=("black", "stretch", "white", "gauss"))
     sprite.add_argument("--accuracy", choices=("auto", "exact", "keyframe"))
+    sprite.add_argument("--documents", default="vtt", help="vtt,storyboard,hls,dash,bif,players")
+    sprite.add_argument(
+        "--base-url", default="", help="where the folder will be, for documents that need to know"
+    )
 
     demo = add("demo", help="the whole system on one video, on this machine")
     demo.set_defaults(run=commands.demo)

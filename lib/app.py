@@ -97,6 +97,7 @@ class App:
             public_base_url=self.settings.PUBLIC_BASE_URL or bucket_url(self.settings),
             key=key,
             definition=self.definitions.get(definition),
+            documents=self.settings.DOCUMENTS,
         )
 
     def _timer(self) -> Timer:

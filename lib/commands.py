@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.app import app, load_settings, open_definitions, open_source
+from lib.errors import Invalid
 from lib.sprites import Definition, capture
-from lib.sprites.documents import webvtt
+from lib.sprites.documents import ALL, render_all
 
 if TYPE_CHECKING:
     from lib.sprites.sheets import Sheet
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 def sprite(chosen: Namespace) -> int:
     """The engine alone. Raises Invalid, MediaError, StorageError."""
     definition = _definition(chosen)
+    for name in chosen.documents.split(","):
+        if name not in ALL:
+            raise Invalid(field="--documents", problem=f"{name!r} is not one of {', '.join(ALL)}")
     out: Path = chosen.out
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -40,7 +44,15 @@ def sprite(chosen: Namespace) -> int:
         source={"key": name, "etag": source.etag},
         progress=Progress(sys.stderr),
     )
-    _write(out / manifest.documents["vtt"], webvtt.render(manifest).encode())
+    files = render_all(
+        dict.fromkeys(("vtt", *chosen.documents.split(","))),
+        manifest,
+        folder_url=chosen.base_url,
+        sheet_bytes=lambda name: (out / name).read_bytes(),
+    )
+    for name, data in files.items():
+        _write(out / ALL[name].file, data)
+    manifest = replace(manifest, documents={name: ALL[name].file for name in files})
     _write(out / "manifest.json", manifest.to_json().encode())
     if manifest.outcome != "complete":
         print(

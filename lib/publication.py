@@ -4,9 +4,10 @@ One folder per key and definition, `<output prefix><key>/<definition>/`:
 
     sprite_<first 12 of the ETag>_<n>.jpg    a sheet; never changes
     sprite_<first 12 of the ETag>.json       the manifest of that version; never changes, written after its sheets
-    thumbnails.vtt, manifest.json            the newest upload's; stable names, written last
+    thumbnails.vtt and other documents       the newest upload's; stable names
+    manifest.json                            written last
 
-Writing the last two is `point`: it asks the bucket which version of the video is there *now* and copies that
+Writing these is `point`: it asks the bucket which version of the video is there *now* and copies that
 version's manifest, again if the answer changed meanwhile. Whoever points last, even a straggler, points right.
 """
 
@@ -15,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,14 +25,14 @@ from lib.errors import Gone, ObjectNotFound
 from lib.keys import LONGEST_KEY
 from lib.ports import Storage, StoredObject
 from lib.sprites import Definition, Manifest
-from lib.sprites.documents import webvtt
+from lib.sprites.documents import ALL, render_all
 
 if TYPE_CHECKING:
     from lib.sprites.sheets import Sheet
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 NO_CACHE = "no-cache"
-STABLE_NAMES = ("thumbnails.vtt", "manifest.json")
+STABLE_NAMES = ("manifest.json", *(document.file for document in ALL.values()))
 _ROOM = 64
 """Bytes kept free behind the folder for the names in it."""
 
@@ -64,12 +66,21 @@ class Publication:
     """The published sprite of one key and definition."""
 
     def __init__(
-        self, storage: Storage, *, output_prefix: str, public_base_url: str, key: str, definition: Definition
+        self,
+        storage: Storage,
+        *,
+        output_prefix: str,
+        public_base_url: str,
+        key: str,
+        definition: Definition,
+        documents: Sequence[str] = ("vtt",),
     ) -> None:
+        """`documents`: names of lib.sprites.documents.ALL."""
         self._storage = storage
         self._base = public_base_url.rstrip("/")
         self._key = key
         self._definition = definition
+        self._documents = documents
         self.folder = folder(output_prefix, key, definition.number)
 
     def source(self) -> StoredObject:
@@ -112,17 +123,25 @@ class Publication:
             manifest = self.finished(etag)
             if manifest is None:
                 return etag
-            vtt = webvtt.render(manifest).encode()
-            self._storage.put(
-                self.folder + manifest.documents["vtt"],
-                vtt,
-                content_type="text/vtt; charset=utf-8",
-                cache_control=NO_CACHE,
-            )
-            self._put_json("manifest.json", manifest, NO_CACHE)
+            self._put_json("manifest.json", self._put_documents(manifest), NO_CACHE)
             if self.source().etag == etag:
                 return etag
         return etag
+
+    def _put_documents(self, manifest: Manifest) -> Manifest:
+        """Gives the manifest that names them."""
+        files = render_all(
+            self._documents,
+            manifest,
+            folder_url=self._url(""),
+            sheet_bytes=lambda name: self._storage.get(self.folder + name),
+        )
+        for name, data in files.items():
+            kind = ALL[name]
+            self._storage.put(
+                self.folder + kind.file, data, content_type=kind.content_type, cache_control=NO_CACHE
+            )
+        return replace(manifest, documents={name: ALL[name].file for name in files})
 
     def discard(self, etag: str, *, older_than: float = math.inf) -> None:
         """Removes the sheets of a version that will never be shown.

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from lib.errors import ConfigurationError
 from lib.signing.cos import Credentials
+from lib.sprites.documents import ALL
 
 
 def _words(value: Any) -> Any:
@@ -76,6 +77,9 @@ class Settings(BaseModel):
     DEFINITIONS: Numbers = Field((10,), min_length=1, description="definitions captured for every upload")
     DEFINITIONS_FILE: Path | None = Field(None, description="TOML file of your own definitions")
     ENGINE: Literal["own"] = Field("own", description="who makes the pictures")
+    DOCUMENTS: Words = Field(
+        ("vtt",), description="what is made for players: vtt, and any of storyboard, hls, dash, bif, players"
+    )
     CAPTURES_AT_ONCE: int = Field(20, ge=1, le=10_000, description="captures that may run at the same time")
     LEASE_SECONDS: float = Field(
         60.0, ge=1, le=3600, description="a silent attempt is given up after this time"
@@ -160,6 +164,11 @@ def _check(settings: Settings, environment: Mapping[str, str]) -> None:
         if not suffix.startswith(".") or suffix != suffix.lower():
             raise ConfigurationError(
                 variable="VIDEO_SUFFIXES", problem=f"{suffix!r} is not a suffix like .mp4, in lower case"
+            )
+    for name in ("vtt", *settings.DOCUMENTS):
+        if name not in ALL or "vtt" not in settings.DOCUMENTS:
+            raise ConfigurationError(
+                variable="DOCUMENTS", problem=f"write vtt, and any others of {', '.join(ALL)}"
             )
     if settings.EVENT_MODE == "push" and not settings.CALLBACK_URL:
         raise ConfigurationError(variable="CALLBACK_URL", problem="is needed for EVENT_MODE=push")

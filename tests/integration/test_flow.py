@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from dataclasses import replace
@@ -465,3 +466,30 @@ def test_a_scan_that_runs_out_of_time_goes_on_where_it_was(simple, videos, monke
     assert sorted(task.key for task in simple.tasks()) == ["videos/0.mp4", "videos/1.mp4", "videos/2.mp4"]
     with simple.app.database.transaction() as session:
         assert session.one("take_scan", name="bucket", now=real() + 90000, later=0.0)["after_key"] == ""
+
+
+def test_the_documents_that_are_asked_for_are_published_and_listed(
+    tmp_path, database_url, monkeypatch, videos
+):
+    names = "vtt,storyboard,hls,dash,bif,players"
+    with System(tmp_path, database_url, monkeypatch, bucket="cos", DOCUMENTS=names) as system:
+        stored = system.upload(KEY, videos[0])
+        assert system.run() == ["complete"]
+
+        documents = system.manifest(KEY).documents
+        assert list(documents) == names.split(",")
+        published = system.published()
+        sheet = f"sprite_{stored.etag[:12]}_0.jpg"
+        for name in ("vtt", "hls"):
+            assert sheet in published[PLACE + documents[name]].decode()
+        story = json.loads(published[PLACE + documents["storyboard"]])
+        assert (
+            story["url"]
+            == f"https://cdn.example/media/sprites/videos/%E6%96%B0%E5%B9%B4%20%231.mp4/10/{sheet}"
+        )
+        assert published[PLACE + documents["bif"]].startswith(b"\x89BIF")
+        assert system.cos.objects[PLACE + "thumbnails.mpd"].content_type == "application/dash+xml"
+
+        # a sweep keeps them
+        system.app.tick()
+        assert system.published() == published

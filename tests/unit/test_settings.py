@@ -51,6 +51,8 @@ def test_an_empty_variable_is_as_good_as_none():
         ("DEFINITIONS", "11"),
         ("DEFINITIONS_FILE", "no/such/file.toml"),
         ("ENGINE", "ffmpeg"),
+        ("DOCUMENTS", "vtt,srt"),
+        ("DOCUMENTS", "hls"),
         ("CAPTURES_AT_ONCE", "0"),
         ("LEASE_SECONDS", "a while"),
         ("CALLBACK_URL", "user.example/events"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lib.errors import Invalid
 
 if TYPE_CHECKING:
     from lib.sprites.documents.addresses import Address
@@ -47,6 +49,31 @@ def _bif(manifest: Manifest, address: Address, sheet_bytes: SheetBytes) -> bytes
     from lib.sprites.documents import bif
 
     return bif.render(manifest, sheet_bytes)
+
+
+def render_all(
+    names: Iterable[str],
+    manifest: Manifest,
+    *,
+    folder_url: str = "",
+    sheet_bytes: SheetBytes,
+) -> dict[str, bytes]:
+    """Files by document. One that cannot tell the truth about this sprite is left out, but never WebVTT.
+
+    `folder_url`: where the folder of the sprite is, for documents that need absolute addresses. Raises Invalid.
+    """
+    from lib.sprites.documents.addresses import below, relative
+
+    files = {}
+    for name in names:
+        document = ALL[name]
+        address = below(folder_url) if document.absolute and folder_url else relative
+        try:
+            files[name] = document.render(manifest, address, sheet_bytes)
+        except Invalid:
+            if name == "vtt":
+                raise
+    return files
 
 
 ALL: Mapping[str, Document] = {
