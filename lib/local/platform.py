@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -43,16 +44,42 @@ class Platform:
         retry_seconds: float = 60.0,
         output: IO[str] | None = None,
     ) -> None:
-        routes = DispatcherMiddleware(_front, {})
+        listener = _listen(port)
         try:
-            self._server = waitress.create_server(
-                routes, host=HOST, port=port, threads=8, clear_untrusted_proxy_headers=True
+            self._prepare(listener.getsockname()[1], environment)
+        except BaseException:
+            listener.close()
+            raise
+        routes = DispatcherMiddleware(
+            _front,
+            {
+                "/bucket": BucketApp(self.storage, output_prefix=self.settings.OUTPUT_PREFIX),
+                "/invoke": _Invocations(self.invoke),
+            },
+        )
+        self._server = waitress.create_server(
+            routes, sockets=[listener], threads=8, clear_untrusted_proxy_headers=True
+        )
+        self._functions = {
+            function.name: Instances(function, self.environment, output)
+            for function in (
+                Function("on_upload", 2, 2, retry_seconds, 60.0),
+                Function("on_task", self.settings.CAPTURES_AT_ONCE, 0, retry_seconds, 900.0),
+                Function("on_timer", 1, 0, retry_seconds, 60.0),
             )
-        except OSError as error:
-            raise ConfigurationError(
-                variable="--port", problem=f"{HOST}:{port} cannot be used: {error.strerror or error}"
-            ) from error
-        self.url = f"http://{HOST}:{self._server.effective_port}"
+        }
+        self._web = threading.Thread(target=self._server.run, name="web", daemon=True)
+        self._watcher = Watcher(
+            self.storage,
+            self.settings.WATCH_PREFIX,
+            self.settings.REGION,
+            lambda event: self.invoke("on_upload", event),
+        )
+        self._timer = _Timer(timer_seconds, lambda event: self.invoke("on_timer", event))
+
+    def _prepare(self, port: int, environment: Mapping[str, str]) -> None:
+        """Everything that a wrong setting can spoil."""
+        self.url = f"http://{HOST}:{port}"
         self.environment = {
             "CAPTURES_AT_ONCE": str(os.cpu_count() or 1),
             "PUBLIC_BASE_URL": f"{self.url}/bucket",
@@ -64,28 +91,6 @@ class Platform:
         self.settings: Settings = settings_module.load(self.environment)
         open_database(self.settings).migrate()
         self.storage = open_storage(self.settings)
-        self._functions = {
-            function.name: Instances(function, self.environment, output)
-            for function in (
-                Function("on_upload", 2, 2, retry_seconds, 60.0),
-                Function("on_task", self.settings.CAPTURES_AT_ONCE, 0, retry_seconds, 900.0),
-                Function("on_timer", 1, 0, retry_seconds, 60.0),
-            )
-        }
-        routes.mounts.update(
-            {
-                "/bucket": BucketApp(self.storage, output_prefix=self.settings.OUTPUT_PREFIX),
-                "/invoke": _Invocations(self.invoke),
-            }
-        )
-        self._web = threading.Thread(target=self._server.run, name="web", daemon=True)
-        self._watcher = Watcher(
-            self.storage,
-            self.settings.WATCH_PREFIX,
-            self.settings.REGION,
-            lambda event: self.invoke("on_upload", event),
-        )
-        self._timer = _Timer(timer_seconds, lambda event: self.invoke("on_timer", event))
 
     def __enter__(self) -> Platform:
         self._web.start()
@@ -109,6 +114,15 @@ class Platform:
 
     def pids(self, function: str) -> list[int]:
         return self._functions[function].pids
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise ConfigurationError(
+            variable="--port", problem=f"{HOST}:{port} cannot be used: {error.strerror or error}"
+        ) from error
 
 
 class _Timer:

@@ -68,7 +68,17 @@ def test_every_statement_runs_on_both(database):
         for found in parameters:
             if found in numbers:
                 parameters[found] = 1
-            elif found in ("now", "later", "until", "before", "due_at", "oldest", "finished_at"):
+            elif found in (
+                "now",
+                "later",
+                "until",
+                "before",
+                "due_at",
+                "oldest",
+                "finished_at",
+                "since",
+                "started_at",
+            ):
                 parameters[found] = 1.0
             else:
                 parameters[found] = "api" if found == "origin" else f"text of {name}"
