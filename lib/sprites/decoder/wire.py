@@ -23,12 +23,15 @@ def write(stream: IO[bytes], head: dict[str, Any], body: bytes | memoryview = b"
     stream.flush()
 
 
-def read(stream: IO[bytes]) -> Message:
+def read(stream: IO[bytes], max_body: int = MAX_BODY) -> Message:
     """Raises EOFError when the other end is gone, ValueError when it talks nonsense."""
     head, body = _SIZES.unpack(_exactly(stream, _SIZES.size))
-    if head > MAX_HEAD or body > MAX_BODY:
+    if head > MAX_HEAD or body > max_body:
         raise ValueError(f"a message of {head} + {body} bytes")
-    message = json.loads(_exactly(stream, head))
+    try:
+        message = json.loads(_exactly(stream, head))
+    except RecursionError:
+        raise ValueError("a message is not so deep") from None
     if not isinstance(message, dict):
         raise ValueError("a message is an object")
     return message, _exactly(stream, body)
