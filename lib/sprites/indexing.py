@@ -13,15 +13,18 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+from PIL import Image
+
 from lib.sprites.containers import Container
+from lib.sprites.decoder import answers
+from lib.sprites.decoder.answers import doubting
 from lib.sprites.decoder.client import Decoder
 from lib.sprites.decoder.wire import pack
 from lib.sprites.definition import Definition
 from lib.sprites.indexes import NoIndex, Sample, Track
 from lib.sprites.limits import Limits
 from lib.sprites.pictures import Facts, Shown
-from lib.sprites.plan import Plan
-from lib.sprites.tiles import upright
+from lib.sprites.plan import Plan, Size
 
 PICTURES_HELD = 7
 """By a decoder, at most, while it decodes single key frames."""
@@ -54,17 +57,19 @@ class Indexing(ABC):
         self._start(limits.pixels)
         shape = self._shape()
         end = track.end * self._tick
-        self.facts = Facts(
-            display=tuple(shape["display"]),
-            width=shape["size"][0],
-            height=shape["size"][1],
-            rotation=shape["rotation"],
-            codec=track.codec,
-            container=kind.name,
-            end=end,
-            data_end=end,
-            truncated=False,
-        )
+        with doubting():
+            width, height = answers.size(shape["size"])
+            self.facts = Facts(
+                display=answers.size(shape["display"]),
+                width=width,
+                height=height,
+                rotation=answers.rotation(shape["rotation"]),
+                codec=track.codec,
+                container=kind.name,
+                end=end,
+                data_end=end,
+                truncated=False,
+            )
 
     # -- what each way to find key frames does its own way
 
@@ -103,15 +108,13 @@ class Indexing(ABC):
             self._decoder.ask({"do": "tile", "size": plan.tile, "fill": definition.fill})
             self._ready = True
         alone, runs = self._choose(instants, plan.step, definition)
-        for head, pixels in self._key_frames(sorted(alone)):
-            key = head["id"]
-            if not head["found"]:
+        for key, found in self._key_frames(sorted(alone), plan.tile):
+            if found is None:
                 runs.setdefault(key, []).extend(alone[key])
                 continue
-            picture = upright(head, pixels)
             for number in alone[key]:
-                yield Shown(number, head["time"] * self._tick, picture)
-        yield from self._forward(runs, [self._position(instant) for instant in instants])
+                yield Shown(number, *found)
+        yield from self._forward(runs, [self._position(instant) for instant in instants], plan.tile)
 
     def _position(self, instant: Fraction) -> int:
         return int(instant / self._tick)
@@ -136,7 +139,7 @@ class Indexing(ABC):
             track.extradata,
         )
         head, _ = self._decoder.answer()
-        if not head["ready"]:
+        if not head.get("ready"):
             raise NoIndex("The codec is not built in.")
 
     def _shape(self) -> dict[str, Any]:
@@ -145,14 +148,16 @@ class Indexing(ABC):
                 break
             self._decoder.ask({"do": "shape", "id": tried, "lane": 0, "time": sample.time}, sample.data)
             head, _ = self._decoder.answer()
-            if head["found"]:
+            if head.get("found"):
                 return head
         raise NoIndex("The first key frames give no picture on their own.")
 
     # -- key frames alone
 
-    def _key_frames(self, keys: Sequence[int]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """An answer for each key frame, in any order."""
+    def _key_frames(
+        self, keys: Sequence[int], tile: Size
+    ) -> Iterator[tuple[int, tuple[Fraction, Image.Image] | None]]:
+        """(key, time and picture if it makes one), once for each key frame, in any order."""
         lanes = _Turns(self._lanes)
 
         def send(work: Any) -> None:
@@ -160,30 +165,45 @@ class Indexing(ABC):
                 head = {"do": "key", "id": key, "lane": lanes.take(key), "time": sample.time}
                 self._decoder.ask(head, sample.data)
 
-        for head, pixels in self._answers(send, self._work(keys), FETCHERS, len(keys), end="found"):
-            lanes.give_back(head["id"])
-            yield head, pixels
+        work = self._work(keys)
+        for head, pixels in self._answers(send, work, self._fetchers(work), len(keys), end="found"):
+            with doubting():
+                key = head["id"]
+                lanes.give_back(key)
+                found = self._frame(head, pixels, tile) if head["found"] else None
+            yield key, found
+
+    def _frame(self, head: dict[str, Any], pixels: bytes, tile: Size) -> tuple[Fraction, Image.Image]:
+        return answers.whole(head["time"]) * self._tick, answers.picture(head, pixels, tile)
+
+    def _fetchers(self, work: list[Any]) -> int:
+        """How many pieces of work may be in memory at once."""
+        return FETCHERS
 
     # -- runs
 
-    def _forward(self, runs: Numbers, positions: list[int]) -> Iterator[Shown]:
+    def _forward(self, runs: Numbers, positions: list[int], tile: Size) -> Iterator[Shown]:
         """The exact frames, decoded from a key frame on; from an earlier one where that brings none in time."""
         for _ in range(STEPS_BACK):
-            late: Numbers = {}
-            for key, number, shown in self._runs(runs, positions):
+            missing: Numbers = {}
+            for key, number, shown in self._runs(runs, positions, tile):
                 if shown is not None:
                     yield shown
-                elif (earlier := self._earlier(key)) is not None:
-                    late.setdefault(earlier, []).append(number)
-            if not late:
+                else:
+                    missing.setdefault(key, []).append(number)
+            runs = {}
+            for key, numbers in missing.items():
+                if (earlier := self._earlier(key)) is not None:
+                    runs.setdefault(earlier, []).extend(numbers)
+            if not runs:
                 return
-            runs = late
-        for _, _, shown in self._runs({self._first(): sorted(chain.from_iterable(runs.values()))}, positions):
+        rest = {self._first(): list(chain.from_iterable(runs.values()))}
+        for _, _, shown in self._runs(rest, positions, tile):
             if shown is not None:
                 yield shown
 
     def _runs(
-        self, runs: dict[int, list[int]], positions: list[int]
+        self, runs: Numbers, positions: list[int], tile: Size
     ) -> Iterator[tuple[int, int, Shown | None]]:
         """(key, number of an instant, what is shown then or None), once for each instant."""
         missing = {key: sorted(numbers) for key, numbers in runs.items()}
@@ -198,14 +218,17 @@ class Indexing(ABC):
             free.put(lane)
 
         for head, pixels in self._answers(send, list(runs), self._lanes, len(runs), end="done"):
-            key = head["id"]
-            if "done" in head:
-                for number in missing[key]:
-                    yield key, number, None
-                continue
-            number = numbers[key][head["number"]]
-            missing[key].remove(number)
-            yield key, number, Shown(number, head["time"] * self._tick, upright(head, pixels))
+            with doubting():
+                key = head["id"]
+                if "done" in head:
+                    ended, shown = missing.pop(key), None
+                else:
+                    number = numbers[key][answers.whole(head["number"])]
+                    missing[key].remove(number)
+                    ended, shown = [], Shown(number, *self._frame(head, pixels, tile))
+            if shown is not None:
+                yield key, shown.number, shown
+            yield from ((key, number, None) for number in ended)
 
     def _send_run(self, lane: int, key: int, wanted: list[int]) -> None:
         first = key == self._first()
@@ -236,19 +259,22 @@ class Indexing(ABC):
                 self._decoder.stop()
 
         with ThreadPoolExecutor(max(1, min(senders, len(work)))) as pool:
-            for item in work:
-                pool.submit(guarded, item)
             left = count
             try:
+                sent = [pool.submit(guarded, item) for item in work]
                 while left:
-                    head, pixels = self._decoder.answer()
+                    head, pixels = self._decoder.answer(lambda: not all(each.done() for each in sent))
                     left -= end in head
                     yield head, pixels
-            except BaseException as error:  # noqa: BLE001 - raised again
+            except BaseException as error:
                 # Senders may be waiting for a child to which nobody listens any more.
                 failures.append(error)
                 self._decoder.stop()
+                if isinstance(error, GeneratorExit):
+                    raise
                 raise failures[0] from None
+        if failures:
+            raise failures[0]
 
 
 def is_near_enough(distance: Fraction, step: Fraction, definition: Definition) -> bool:
