@@ -10,7 +10,7 @@ from lib.sprites.containers import Container
 from lib.sprites.decoder.client import Decoder
 from lib.sprites.definition import Definition
 from lib.sprites.indexes import ByteRange, Index, Sample
-from lib.sprites.indexing import Indexing, Numbers, is_near_enough
+from lib.sprites.indexing import FETCHERS, Indexing, Numbers, is_near_enough
 from lib.sprites.limits import Limits
 from lib.sprites.reading import Reader
 
@@ -18,6 +18,8 @@ NEAR = 64 * 1024
 """Bytes between two frames that are cheaper read than left out."""
 TOGETHER = 2 << 20
 """Bytes at most of frames that are read together."""
+AHEAD = 64 << 20
+"""Bytes of key frames that are in memory at once; a single one may be larger."""
 
 
 class Tabled(Indexing):
@@ -28,11 +30,13 @@ class Tabled(Indexing):
     ) -> None:
         self._reader = reader
         self._index = index
+        self._tried: dict[int, Sample] = {}  # fetched already, to see the shape of the pictures
         super().__init__(decoder, index.track, kind, limits)
 
     def _first_samples(self) -> Iterator[Sample]:
         for key in range(bisect_left(self._index.times, 0), len(self._index.times)):
-            yield self._sample(key, *self._fetched(self._index.guess(key)))
+            self._tried[key] = self._sample(key, *self._fetched(self._index.guess(key)))
+            yield self._tried[key]
 
     def _choose(
         self, instants: Sequence[Fraction], step: Fraction, definition: Definition
@@ -59,9 +63,9 @@ class Tabled(Indexing):
 
     def _work(self, keys: Sequence[int]) -> list[list[int]]:
         """Key frames that lie near each other are read together."""
-        groups: list[list[int]] = []
+        groups: list[list[int]] = [[key] for key in keys if key in self._tried]
         start = stop = 0
-        for key in keys:
+        for key in (key for key in keys if key not in self._tried):
             first, last = self._index.guess(key)
             if groups and stop <= first <= stop + NEAR and last - start <= TOGETHER:
                 groups[-1].append(key)
@@ -72,11 +76,19 @@ class Tabled(Indexing):
         return groups
 
     def _samples(self, work: list[int]) -> Iterator[tuple[int, Sample]]:
+        if work[0] in self._tried:
+            yield work[0], self._tried[work[0]]
+            return
         ranges = [self._index.guess(key) for key in work]
         start = min(first for first, _ in ranges)
         _, data = self._fetched((start, max(last for _, last in ranges)))
         for key, (first, last) in zip(work, ranges, strict=True):
             yield key, self._sample(key, first, data[first - start : last - start])
+
+    def _fetchers(self, work: list[list[int]]) -> int:
+        spans = [(self._index.guess(group[0])[0], self._index.guess(group[-1])[1]) for group in work]
+        largest = max((stop - start for start, stop in spans), default=0)
+        return min(FETCHERS, AHEAD // max(1, min(largest, AHEAD)))
 
     def _earlier(self, key: int) -> int | None:
         return key - 1 if key else None
