@@ -1,6 +1,7 @@
 """The sprite engine: a video's small pictures on sheets, and the manifest that tells about them.
 
-plan (which instants) -> index (where the frames are) -> frames (decoded) -> sheets -> manifest -> documents.
+plan (which instants) -> ways (the file's own index, or FFmpeg's demuxers) -> decoder (a child process) -> tiles and
+sheets -> manifest -> documents.
 
 Knows no cloud: it gets a reader of byte ranges and gives back bytes. Importing it is cheap; FFmpeg and
 Pillow are loaded by the first `capture`.

@@ -63,7 +63,7 @@ class Tabled(Indexing):
 
     def _work(self, keys: Sequence[int]) -> list[list[int]]:
         """Key frames that lie near each other are read together."""
-        groups: list[list[int]] = [[key] for key in keys if key in self._tried]
+        groups: list[list[int]] = []
         start = stop = 0
         for key in (key for key in keys if key not in self._tried):
             first, last = self._index.guess(key)
@@ -73,7 +73,7 @@ class Tabled(Indexing):
                 groups.append([key])
                 start = first
             stop = last
-        return groups
+        return [[key] for key in keys if key in self._tried] + groups
 
     def _samples(self, work: list[int]) -> Iterator[tuple[int, Sample]]:
         if work[0] in self._tried:
