@@ -125,6 +125,8 @@ class Lane(threading.Thread):
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
         try:
             frames = self._context.decode(packet)
+        except MemoryError:
+            raise  # the frame is not damaged: without it others would be shown in its place
         except (av.FFmpegError, OverflowError):
             return []
         # Frames before 0 are there for others to be decoded from: an edit list hides them.

@@ -106,6 +106,8 @@ class Media:
         """The undamaged pictures that this packet (None: the end) brings."""
         try:
             frames = self.stream.codec_context.decode(packet)
+        except MemoryError:
+            raise  # the frame is not damaged: without it others would be shown in its place
         except (av.FFmpegError, OverflowError):
             return []
         for frame in frames:
