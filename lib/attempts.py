@@ -141,7 +141,7 @@ class Attempts:
                 raise Gone(reason="the video was replaced by a newer upload before its sprite was made")
             manifest = publication.finished(etag)
             if manifest is None:
-                reader.open(self._storage(), task.key, etag, source.size)
+                reader.open(self._storage(), task.key, etag, source.size, lease)
                 manifest = self._capture(task, etag, reader, publication, lease)
                 lease.check()
                 publication.put_manifest(manifest)
@@ -221,16 +221,23 @@ class _Heartbeat:
 
 
 class _Metered:
-    """The source as the engine reads it: one version of one object, every byte counted."""
+    """The source as the engine reads it, from several threads: one version of one object, every byte counted.
+
+    The lease is checked at each read: the way to a tile may be long.
+    """
 
     def __init__(self) -> None:
         self.size = 0
         self.bytes = 0
+        self._lock = threading.Lock()
 
-    def open(self, storage: Storage, key: str, etag: str, size: int) -> None:
+    def open(self, storage: Storage, key: str, etag: str, size: int, lease: Lease) -> None:
         self._storage, self._key, self._etag, self.size = storage, key, etag, size
+        self._lease = lease
 
     def read(self, ranges: Sequence[ByteRange]) -> list[bytes]:
+        self._lease.check()
         blocks = self._storage.read(self._key, ranges, etag=self._etag)
-        self.bytes += sum(map(len, blocks))
+        with self._lock:
+            self.bytes += sum(map(len, blocks))
         return blocks
