@@ -39,7 +39,7 @@ test: $(READY)   ## all tests, with a seeded share of the big counts
 	$(RUN) -m pytest
 
 test-full: $(READY) ## all tests with the full counts
-	$(RUN) -m pytest --full
+	$(RUN) -m pytest --full --timeout 3600
 
 bench: $(READY)  ## speed, memory and cold start, as tables
 	@$(RUN) -m tests.performance.bench $(OPTIONS)
