@@ -169,11 +169,11 @@ def test_a_slow_reader_is_not_the_childs_fault(video: Callable[[str], bytes], na
     run(calls)
 
     def give_up() -> None:
-        threading.Event().wait(2.0)
+        threading.Event().wait(7.0)
         raise refused
 
     with pytest.raises(StorageUnavailable) as raised:
-        run(Watched(data, give_up, calls.calls - 1), limits=Limits(silence=0.5))
+        run(Watched(data, give_up, calls.calls - 1), limits=Limits(silence=5.0))
     assert raised.value is refused
 
 
@@ -188,6 +188,20 @@ def test_too_little_memory_is_named(video: Callable[[str], bytes], name: str) ->
         except MediaError as error:
             ends.add(error.outcome)
     assert "failed" in ends
+
+
+def test_memory_that_ends_is_not_a_damaged_frame(tmp_path: Path, share: Callable[[int, int], int]) -> None:
+    """GIVEN memory for some pictures but not for all THEN no older frame is shown in the place of a lost one."""
+    video = make_barcoded(tmp_path / "a.avi", codec="mpeg4", gop=25, size=(1920, 1080), seconds=3)
+    ends = set()
+    for megabytes in range(150, 250, share(5, 10)):
+        try:
+            manifest = run(Bytes(video.read_bytes()), limits=Limits(memory=megabytes << 20))
+        except (DecoderFailed, MediaError) as error:
+            ends.add(type(error))
+        else:
+            assert manifest.max_error <= 0.04
+    assert DecoderFailed in ends
 
 
 def test_a_child_without_time_is_named(video: Callable[[str], bytes]) -> None:
