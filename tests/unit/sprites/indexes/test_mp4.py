@@ -52,11 +52,12 @@ def opened(path_or_data: Path | bytes) -> tuple[Index, Reads]:
     return mp4.open(reads, len(data), reads.head), reads
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    # MOV does not take VP9 and AV1.
+    [("mp4", kind) for kind in KINDS] + [("mov", kind) for kind in KINDS if kind not in ("vp9", "av1")],
+)
 def test_it_agrees_with_libavformat(kind: str, suffix: str, tmp_path: Path) -> None:
-    if suffix == "mov" and kind in ("vp9", "av1"):
-        pytest.skip("not in MOV")
     path = make_barcoded(tmp_path / f"a.{suffix}", **{"seconds": 4, "gop": 12, **KINDS[kind]})
     hold_against_libavformat(*opened(path))
 
